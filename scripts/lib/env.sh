@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# The environment that every script of the project runs in. Source it:
+#
+#     . "$(dirname "$0")/lib/env.sh"
+#
+# Sets ROOT (checkout), CACHE (outside the checkout), OUT (build products),
+# and, once scripts/setup has run, puts the pinned tools first in PATH:
+# rustc, cargo, rustfmt, clippy-driver, bindgen, clang/LLVM and vng; exports
+# LIBCLANG_PATH, RUST_LIB_SRC and LLVM (the value for make, such as "-22").
+
+ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/zsmalloc_rs
+OUT=$ROOT/out
+export ROOT CACHE OUT
+
+# log MESSAGE...: a progress line on stderr, with the script's name.
+log() {
+	printf '[%s] %s\n' "${0##*/}" "$*" >&2
+}
+
+# die MESSAGE...: says what is wrong and ends the script.
+die() {
+	printf '[%s] error: %s\n' "${0##*/}" "$*" >&2
+	exit 1
+}
+
+# load_toolchain: takes over the tools that scripts/setup installed; fails if
+# it has not run yet. The paths are those of CACHE/toolchain/env.sh.
+load_toolchain() {
+	[ -r "$CACHE/toolchain/env.sh" ] || return 1
+	# shellcheck source=/dev/null
+	. "$CACHE/toolchain/env.sh"
+	export LIBCLANG_PATH RUST_LIB_SRC LLVM TOOLCHAIN_ID
+	case ":$PATH:" in
+	"$TOOLCHAIN_PATH":*) ;;
+	*) PATH=$TOOLCHAIN_PATH:$PATH ;;
+	esac
+	case ":$PATH:" in
+	*:/usr/sbin:*) ;;
+	*) PATH=$PATH:/usr/sbin:/sbin ;;
+	esac
+	export PATH
+	# A rustup or kbuild setting of the caller must not replace the pinned tools.
+	unset RUSTUP_TOOLCHAIN RUSTC RUSTFLAGS CARGO_ENCODED_RUSTFLAGS KBUILD_OUTPUT
+}
+
+# require_setup: makes sure that this machine is ready, running scripts/setup
+# if it is not.
+require_setup() {
+	"$ROOT/scripts/setup" --quiet || die "the set-up failed, see above; fix that and run 'make setup'"
+	load_toolchain || die "no toolchain in $CACHE after the set-up; remove that folder and run 'make setup'"
+}
+
+load_toolchain || true
