@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Runs a command in a VM on one of the project's kernels, through virtme-ng.
+
+The guest sees the host's files read-only (a throw-away overlay takes writes),
+runs the command as root in the checkout, and its output is passed on. The
+kernel's console and the output are kept in out/vm/NAME.log. The exit status is
+the command's own, or
+  99  the kernel log has a report (BUG, WARNING, KASAN, lockdep ...), or an
+      expected one is missing
+  98  the time limit was reached
+  97  the guest did not boot, or died before the command ended
+  96  the VM could not be started
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import selectors
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from splats import find_splats  # noqa: E402
+
+ROOT = Path(os.environ["ROOT"])
+OUT = Path(os.environ["OUT"])
+
+EXIT_SPLAT = 99
+EXIT_TIMEOUT = 98
+EXIT_DIED = 97
+EXIT_NO_VM = 96
+
+# Lines of the log with their numbers, from 1.
+Lines = list[tuple[int, str]]
+
+# Taint flags that only a report sets (see Documentation/admin-guide/tainted-kernels.rst).
+TAINTS = {5: "bad page", 7: "oops", 9: "warning", 14: "soft lockup"}
+
+# Any report shall be complete (the first KASAN report would otherwise silence
+# the rest and lockdep), a dead guest shall end at once, and a slow host shall
+# not look like a hung guest.
+KERNEL_ARGUMENTS = (
+    "kasan_multi_shot oops=panic panic=-1 watchdog_thresh=30 "
+    "rcupdate.rcu_cpu_stall_timeout=60 sysctl.kernel.hung_task_timeout_secs=60"
+)
+
+GUEST_SCRIPT = """\
+#!/bin/bash
+# Written by scripts/vm.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8
+exec </dev/null 2>&1
+echo booted >{results}/.state
+mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug 2>/dev/null
+{environment}
+cd {root} || exit 96
+{command}
+status=$?
+read -r taint </proc/sys/kernel/tainted
+echo "done $status $taint" >{results}/.state
+sync
+exit $status
+"""
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/vm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kernel", default="normal", help="flavour of the kernel (see scripts/kernel); normal")
+    parser.add_argument("--name", help="names the log; the flavour")
+    parser.add_argument("--timeout", type=float, default=600, help="time limit in seconds; 600")
+    parser.add_argument("--memory", default="1G", help="memory of the guest; 1G")
+    parser.add_argument("--cpus", type=int, default=2, help="CPUs of the guest; 2")
+    parser.add_argument("--append", action="append", default=[], help="further kernel arguments")
+    parser.add_argument("--disk", action="append", default=[], help="a raw image, /dev/vda and so on in the guest")
+    parser.add_argument("--icount", action="store_true", help="count instructions: 1 ns each, one CPU")
+    parser.add_argument(
+        "--allow-splat", action="append", default=[], metavar="REGEX", help="a report that must occur and is no fault"
+    )
+    parser.add_argument("--console", action="store_true", help="show the kernel's messages too")
+    parser.add_argument("command", nargs="+", metavar="COMMAND", help="what to run, after --")
+    return parser.parse_args()
+
+
+def say(text: str) -> None:
+    """Print a message of this program."""
+    print(f"[vm] {text}", file=sys.stderr, flush=True)
+
+
+def kernel_directory(flavour: str) -> Path:
+    """The build folder of a kernel flavour."""
+    run = subprocess.run([ROOT / "scripts/kernel", "path", flavour], stdout=subprocess.PIPE, text=True, check=False)
+    if run.returncode != 0:
+        sys.exit(EXIT_NO_VM)
+    return Path(run.stdout.strip())
+
+
+def write_guest_script(results: Path, flavour: str, command: list[str]) -> Path:
+    """Write what the guest runs; the kernel command line is too short for it."""
+    variables = {"ZSRS_BUILD": str(OUT / "build" / flavour), "ZSRS_KERNEL": flavour, "ZSRS_RESULTS": str(results)}
+    passed_on = ("ZSRS_", "STORM_S", "DEMO_")
+    variables.update({name: value for name, value in os.environ.items() if name.startswith(passed_on)})
+    text = GUEST_SCRIPT.format(
+        results=shlex.quote(str(results)),
+        environment="\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
+        root=shlex.quote(str(ROOT)),
+        command=shlex.join(command),
+    )
+    script = results / ".guest.sh"
+    script.write_text(text, encoding="utf-8")
+    script.chmod(0o755)
+    return script
+
+
+def vng_command(arguments: argparse.Namespace, kernel: Path, results: Path, script: Path) -> list[str]:
+    """The virtme-ng command line."""
+    cpus = 1 if arguments.icount else arguments.cpus
+    options = ["-accel", "tcg" if arguments.icount else "tcg,thread=multi"]
+    if arguments.icount:
+        options += ["-icount", "shift=0"]
+    command = ["vng", "--verbose", "--disable-kvm", "--force-9p", "--user", "root"]
+    command += ["--run", str(kernel / "arch/x86/boot/bzImage"), "--cpus", str(cpus), "--memory", arguments.memory]
+    command += [f"--rwdir={results}", "--append", KERNEL_ARGUMENTS]
+    for text in arguments.append:
+        command += ["--append", text]
+    for disk in arguments.disk:
+        command += ["--disk", str(Path(disk).resolve())]
+    command += [f"--qemu-opts={' '.join(options)}", "--exec", f"/bin/bash {shlex.quote(str(script))}"]
+    return command
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End the VM: its whole process group, which is its own."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return
+        try:
+            process.wait(timeout=3)
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()
+
+
+def run(command: list[str], log_path: Path, timeout: float, show_console: bool) -> tuple[bool, Lines]:
+    """Run the VM; returns whether it ran into the limit, and the console's lines."""
+    console: Lines = []
+    number = 0
+    partial = {"out": b"", "console": b""}
+    deadline = time.monotonic() + timeout
+    timed_out = False
+    with (
+        open(log_path, "w", encoding="utf-8") as log,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as process,
+    ):
+        assert process.stdout and process.stderr
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(process.stdout, selectors.EVENT_READ, "out")
+                selector.register(process.stderr, selectors.EVENT_READ, "console")
+                while selector.get_map():
+                    remaining = deadline - time.monotonic()
+                    if remaining <= 0:
+                        timed_out = True
+                        break
+                    for key, _ in selector.select(min(remaining, 5)):
+                        data = os.read(key.fd, 65536)
+                        if not data:
+                            selector.unregister(key.fileobj)
+                            data = b"\n" if partial[key.data] else b""
+                        *lines, partial[key.data] = (partial[key.data] + data).split(b"\n")
+                        for line in lines:
+                            number += 1
+                            text = line.rstrip(b"\r").decode(errors="replace")
+                            log.write(f"{text}\n")
+                            if key.data == "console":
+                                console.append((number, text))
+                            if key.data == "out" or show_console:
+                                print(text, flush=True)
+                        log.flush()
+        finally:
+            if process.poll() is None:
+                stop(process)
+        for source, data in partial.items():
+            if data:
+                number += 1
+                log.write(data.decode(errors="replace") + "\n")
+                if source == "console":
+                    console.append((number, data.decode(errors="replace")))
+    return timed_out, console
+
+
+def read_state(results: Path) -> tuple[str, int, int]:
+    """How far the guest came: a word, the command's status, the taint flags."""
+    try:
+        words = (results / ".state").read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        return "never", EXIT_DIED, 0
+    if len(words) == 3 and words[0] == "done":
+        return "done", int(words[1]), int(words[2])
+    return "booted", EXIT_DIED, 0
+
+
+def judge(arguments: argparse.Namespace, results: Path, timed_out: bool, console: Lines, log: Path) -> int:
+    """Tell what happened and return the exit status."""
+    found = find_splats(console, arguments.allow_splat)
+    state, status, taint = read_state(results)
+    names = [name for bit, name in TAINTS.items() if taint & 1 << bit]
+    shown = log.relative_to(ROOT) if log.is_relative_to(ROOT) else log
+    for line in found.reports[:40]:
+        say(f"kernel report, line {line}")
+    for text in found.missing:
+        say(f"the expected report {text!r} did not occur")
+    if names and not found.reports and not found.allowed:
+        say(f"the kernel is tainted ({', '.join(names)}), yet its log has no report that explains it")
+        found.reports.append("taint")
+    if not found.clean:
+        say(f"the kernel log has {len(found.reports)} unexpected reports; see {shown}")
+        return EXIT_SPLAT
+    if timed_out:
+        say(f"the time limit of {arguments.timeout:.0f} s was reached ({state}); see {shown}")
+        return EXIT_TIMEOUT
+    if state == "never":
+        say(f"the guest did not boot; see {shown}; its last lines:")
+    elif state == "booted":
+        say(f"the guest died before the command ended; see {shown}; its last lines:")
+    if state != "done":
+        for _, line in console[-10:]:
+            say(f"  {line}")
+    return status
+
+
+def main() -> int:
+    """Run one VM."""
+    arguments = parse_arguments()
+    name = arguments.name or arguments.kernel
+    kernel = kernel_directory(arguments.kernel)
+    results = OUT / "vm" / f"{name}.d"
+    results.mkdir(parents=True, exist_ok=True)
+    log = OUT / "vm" / f"{name}.log"
+    with open(OUT / "vm" / f"{name}.lock", "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"a VM of the name {name!r} is running; choose another with --name")
+            return EXIT_NO_VM
+        for old in results.iterdir():
+            if old.is_file():
+                old.unlink()
+        script = write_guest_script(results, arguments.kernel, arguments.command)
+        command = vng_command(arguments, kernel, results, script)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        timed_out, console = run(command, log, arguments.timeout, arguments.console)
+    return judge(arguments, results, timed_out, console, log)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
