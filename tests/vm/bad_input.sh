@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: flavours=normal,debug timeout=240 memory=1G cpus=2 disk=256M
+#
+# Wrong input from user space, as far as it reaches the module through its
+# parameters, zswap and zram (bug 26 of the list in Documentation/testing.rst):
+# an error, and all works as before.
+. "$(dirname "$0")/lib.sh"
+
+[ "$PROVIDER" = ours ] || skip "made for zsmalloc_rs"
+find_hog
+disk=$(swap_disk)
+
+# Parameters that cannot be: refused at loading.
+if modinfo -p "$OURS" | grep -q '^chain'; then
+	for chain in 0 3 17 -1 x 4294967304; do
+		must_fail "chain=$chain" insmod "$OURS" "chain=$chain"
+		! is_loaded zsmalloc_rs || fail "the module is loaded although chain=$chain was refused"
+	done
+	for chain in 4 16; do
+		insmod "$OURS" "chain=$chain"
+		rmmod zsmalloc_rs
+	done
+	note "chain: wrong values are refused, the limits accepted"
+fi
+
+load_ours
+must_fail "loading the module twice" insmod "$OURS"
+zswap_on zsmalloc_rs
+swap_on "$disk"
+
+# Pool types and compressors that do not exist: the old pool stays in use.
+for type in zsmalloc_r zsmalloc_rs2 "" "zsmalloc_rs zbud" "../zsmalloc_rs"; do
+	must_fail "the zpool \"$type\"" eval "echo \"$type\" >$ZSWAP/zpool"
+	[ "$(cat $ZSWAP/zpool)" = zsmalloc_rs ] || fail "after a refused zpool, zswap uses $(cat $ZSWAP/zpool)"
+done
+must_fail "an unknown compressor" eval "echo nosuch >$ZSWAP/compressor"
+
+# The same type again, and a trailing newline less, are no change.
+echo zsmalloc_rs >$ZSWAP/zpool
+printf zsmalloc_rs >$ZSWAP/zpool
+"$HOG" --pages 1000 --touches 1000 --pageout || fail "pages came back wrong, or the hog failed"
+
+# A pool per compressor; only the last one stays.
+for compressor in lz4 zstd lzo; do
+	echo $compressor >$ZSWAP/compressor
+	"$HOG" --pages 500 --touches 500 --pageout >/dev/null || fail "pages came back wrong with $compressor"
+done
+swapoff "$disk"
+wait_until 30 "zswap's old pools live on: $(ours pools)" ours_has_pools 1
+
+# debugfs files are for reading.
+for file in "$DEBUGFS"/zsmalloc_rs/*; do
+	[ -f "$file" ] || continue
+	cat "$file" >/dev/null || fail "$file cannot be read"
+	must_fail "writing to $file" eval "echo 1 >$file"
+done
+zswap_off
+finish

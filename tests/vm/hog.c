@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * hog: memory whose every byte is known, to be swapped out and back.
+ *
+ * Fills N pages with content that is a function of (seed, page, version),
+ * touches them at random, rewrites some with the next version, and compares
+ * each page it touches, and in the end all of them, with what it must hold.
+ * Run it in a memory cgroup smaller than its pages.
+ *
+ * Contents are a mix: words repeated over the whole page, pages that do not
+ * compress, and pages that compress to anything in between, so that all size
+ * classes of a compressed pool are used.
+ *
+ * Ends after --touches, or after --seconds, or on SIGTERM; all three still do
+ * the last full comparison. Exit status: 0 all pages right, 1 some were not,
+ * 2 wrong use or no memory.
+ *
+ * --pageout asks the kernel to swap everything out (MADV_PAGEOUT) after the
+ * filling and every 1,000 touches: memory pressure without a cgroup.
+ *
+ * --plant damages one byte before the last comparison, to prove that the
+ * comparison sees it.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#define PAGE 4096UL
+#define WORDS (PAGE / sizeof(uint64_t))
+#define REPORTED_MISMATCHES 5
+#define TOUCHES_PER_PAGEOUT 1000
+
+struct hog {
+	unsigned char *pages;
+	uint32_t *version;
+	unsigned long count;
+	uint64_t seed;
+	unsigned long checks, rewrites, mismatches;
+};
+
+static volatile sig_atomic_t stop;
+
+static void on_signal(int signo)
+{
+	(void)signo;
+	stop = 1;
+}
+
+/* A full-period 64-bit step and a mix of its state (splitmix64). */
+static uint64_t next_random(uint64_t *state)
+{
+	uint64_t z = (*state += 0x9e3779b97f4a7c15ULL);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+	return z ^ (z >> 31);
+}
+
+/* What page number @page of @version must hold. */
+static void expected_page(const struct hog *h, unsigned long page,
+			  uint32_t version, uint64_t *out)
+{
+	uint64_t state = h->seed ^ (page << 32) ^ version;
+	uint64_t kind = next_random(&state) % 16;
+	uint64_t filler = next_random(&state) | 1;
+	size_t random_words, i;
+
+	if (kind == 0)
+		random_words = 0;
+	else if (kind == 1)
+		random_words = WORDS;
+	else
+		random_words = next_random(&state) % (WORDS - 40);
+
+	for (i = 0; i < random_words; i++)
+		out[i] = next_random(&state);
+	for (; i < WORDS; i++)
+		out[i] = filler;
+}
+
+static void write_page(struct hog *h, unsigned long page)
+{
+	expected_page(h, page, h->version[page],
+		      (uint64_t *)(h->pages + page * PAGE));
+}
+
+static void check_page(struct hog *h, unsigned long page)
+{
+	uint64_t want[WORDS];
+	const unsigned char *is = h->pages + page * PAGE;
+	size_t at;
+
+	expected_page(h, page, h->version[page], want);
+	h->checks++;
+	if (memcmp(is, want, PAGE) == 0)
+		return;
+
+	for (at = 0; is[at] == ((unsigned char *)want)[at]; at++)
+		;
+	if (h->mismatches++ < REPORTED_MISMATCHES)
+		fprintf(stderr,
+			"hog: page %lu version %u differs from byte %zu on: is %02x, must be %02x\n",
+			page, (unsigned int)h->version[page], at, is[at],
+			((unsigned char *)want)[at]);
+}
+
+/*
+ * One step: a run of up to 16 neighbours of a random page, as programs touch
+ * memory; every third page is rewritten after it was compared.
+ */
+static unsigned long touch_some(struct hog *h, uint64_t *state)
+{
+	unsigned long first = next_random(state) % h->count;
+	unsigned long length = 1 + next_random(state) % 16;
+	unsigned long page;
+
+	for (page = first; page < first + length && page < h->count; page++) {
+		check_page(h, page);
+		if (next_random(state) % 3)
+			continue;
+		h->version[page]++;
+		h->rewrites++;
+		write_page(h, page);
+	}
+	return page - first;
+}
+
+static void page_out(const struct hog *h)
+{
+	if (madvise(h->pages, h->count * PAGE, MADV_PAGEOUT) == 0)
+		return;
+	fprintf(stderr, "hog: MADV_PAGEOUT refused: %s\n", strerror(errno));
+	exit(2);
+}
+
+static unsigned long number(const char *option, const char *text)
+{
+	char *end;
+	unsigned long value;
+
+	errno = 0;
+	value = strtoul(text, &end, 0);
+	if (errno || end == text || *end) {
+		fprintf(stderr, "hog: --%s wants a number, not \"%s\"\n",
+			option, text);
+		exit(2);
+	}
+	return value;
+}
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static void *anonymous(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED) {
+		fprintf(stderr, "hog: no memory for %zu bytes: %s\n", bytes,
+			strerror(errno));
+		exit(2);
+	}
+	return p;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "pages", required_argument, NULL, 'p' },
+		{ "seed", required_argument, NULL, 's' },
+		{ "touches", required_argument, NULL, 't' },
+		{ "seconds", required_argument, NULL, 'S' },
+		{ "pageout", no_argument, NULL, 'o' },
+		{ "plant", no_argument, NULL, 'P' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct hog h = { .count = 5000, .seed = 1 };
+	unsigned long touches = 0, seconds = 0, done = 0, next_pageout = 0, page;
+	uint64_t state;
+	double end;
+	int option, index, pageout = 0, plant = 0;
+
+	while ((option = getopt_long(argc, argv, "", options, &index)) != -1) {
+		switch (option) {
+		case 'p':
+			h.count = number("pages", optarg);
+			break;
+		case 's':
+			h.seed = number("seed", optarg);
+			break;
+		case 't':
+			touches = number("touches", optarg);
+			break;
+		case 'S':
+			seconds = number("seconds", optarg);
+			break;
+		case 'o':
+			pageout = 1;
+			break;
+		case 'P':
+			plant = 1;
+			break;
+		default:
+			fprintf(stderr,
+				"use: hog [--pages N] [--seed N] [--touches N | --seconds N] [--pageout] [--plant]\n");
+			return 2;
+		}
+	}
+	if (optind != argc || h.count == 0) {
+		fprintf(stderr, "hog: a page count above 0, and no further arguments\n");
+		return 2;
+	}
+
+	signal(SIGTERM, on_signal);
+	signal(SIGINT, on_signal);
+	h.seed *= 0xd1342543de82ef95ULL;
+	h.pages = anonymous(h.count * PAGE);
+	h.version = anonymous(h.count * sizeof(*h.version));
+	madvise(h.pages, h.count * PAGE, MADV_NOHUGEPAGE);
+
+	end = now() + (double)seconds;
+	for (page = 0; page < h.count; page++)
+		write_page(&h, page);
+
+	state = h.seed + 1;
+	while (!stop && (seconds ? now() < end : done < touches)) {
+		if (pageout && done >= next_pageout) {
+			page_out(&h);
+			next_pageout = done + TOUCHES_PER_PAGEOUT;
+		}
+		done += touch_some(&h, &state);
+	}
+
+	if (plant)
+		h.pages[(h.count / 2) * PAGE + 1234] ^= 0x40;
+	for (page = 0; page < h.count; page++)
+		check_page(&h, page);
+
+	printf("hog: pages=%lu checks=%lu rewrites=%lu mismatches=%lu\n",
+	       h.count, h.checks, h.rewrites, h.mismatches);
+	return h.mismatches ? 1 : 0;
+}
