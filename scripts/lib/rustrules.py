@@ -19,6 +19,9 @@ MAX_FUNCTION_LINES = 60
 # The one place for conversions: `as` needs no tag there.
 CONVERSION_MODULES = frozenset({"rust/logic/conv.rs", "rust/kapi/conv.rs"})
 
+# It includes what bindgen wrote, which is not ours to lint.
+GENERATED_BINDINGS = "rust/kapi/bindings.rs"
+
 # Functions that are called *_acquire or *_release but order no memory.
 NO_ORDERING = frozenset({"lock_acquire", "lock_release", "single_release", "seq_release"})
 
@@ -31,6 +34,7 @@ _FILLER_WORDS = frozenset(
     "which with".split()
 )
 _PLACEHOLDERS = re.compile(r"\b(TODO|FIXME|XXX|TBD)\b")
+_NOTHING_ASKED = re.compile(r"\bno (safety )?(requirements|preconditions)\b", re.IGNORECASE)
 
 _KEYWORDS_BEFORE_ARRAY = frozenset(
     "as break const dyn else for if impl in let loop match move mut pub ref return static where "
@@ -60,6 +64,8 @@ def is_filler(text: str, least_words: int = 5) -> bool:
     words = re.findall(r"[\w'-]+", text)
     if len(words) < least_words or _PLACEHOLDERS.search(text):
         return True
+    if _NOTHING_ASKED.search(text):
+        return False
     content = {w.lower() for w in words} - _FILLER_WORDS
     return len(content) < 2
 
@@ -128,8 +134,8 @@ def check_unsafe_comments(source: Source) -> Iterator[Finding]:
             doc = source.doc_above(source.item_start(use.index), use.index)
             if "# Safety" not in doc:
                 yield Finding(source.path, line, "unsafe trait without a `# Safety` doc section")
-    for i, token in enumerate(source.tokens):
-        if token.text == "unsafe_op_in_unsafe_fn":
+    for token in source.tokens:
+        if token.text == "unsafe_op_in_unsafe_fn" and source.path != GENERATED_BINDINGS:
             yield Finding(
                 source.path,
                 token.line,
@@ -319,6 +325,21 @@ def _in_const(source: Source, i: int) -> bool:
     return False
 
 
+def check_blanket_allows(source: Source) -> Iterator[Finding]:
+    """A lint is switched off for one item with a reason, never for a whole file."""
+    for i, end, inner in source.attributes():
+        words = {source.at(k) for k in range(i, end)}
+        if source.path in CONVERSION_MODULES and "as_conversions" in words and "," not in words:
+            continue
+        if inner and words & {"allow", "expect"}:
+            yield Finding(
+                source.path,
+                source.tokens[i].line,
+                "lint switched off for the whole file: put `#[expect(..., reason = ...)]` on "
+                "the one item that needs it",
+            )
+
+
 def _need_tag(source: Source, i: int, tag: str, message: str) -> Iterator[Finding]:
     text = source.tag_text(i, tag)
     line = source.tokens[i].line
@@ -333,4 +354,4 @@ Rule = Callable[[Source], Iterator[Finding]]
 # Rules for all Rust files, for what runs in the kernel, for the module itself.
 EVERYWHERE: tuple[Rule, ...] = (check_header, check_sizes)
 IN_KERNEL: tuple[Rule, ...] = (*EVERYWHERE, check_unsafe_comments, check_orderings)
-IN_MODULE: tuple[Rule, ...] = (*IN_KERNEL, check_casts, check_panics)
+IN_MODULE: tuple[Rule, ...] = (*IN_KERNEL, check_casts, check_panics, check_blanket_allows)

@@ -20,8 +20,9 @@ from pathlib import Path
 OPENERS = {"(": ")", "[": "]", "{": "}"}
 CLOSERS = {close: open_ for open_, close in OPENERS.items()}
 
-# Folders that hold products or other people's code.
+# Folders that hold products or other people's code, and files that the build writes.
 SKIPPED_DIRS = frozenset({".git", "out", "target", "__pycache__", "node_modules"})
+GENERATED_SUFFIXES = ("_generated.rs", ".mod.rs")
 
 # What follows a closing brace when the statement goes on.
 _NO_STATEMENT_BEGINS_WITH = frozenset({"else", "as", ".", "?", ")", "=", "=>"})
@@ -349,9 +350,7 @@ class Source:
     def in_extern_block(self, i: int) -> bool:
         """True if token `i` stands directly in an `extern "C" { ... }` block."""
         opener = self.enclosing[i]
-        return opener > 0 and (
-            self.at(opener - 1) == "extern" or self.at(opener - 2) == "extern"
-        )
+        return opener > 0 and (self.at(opener - 1) == "extern" or self.at(opener - 2) == "extern")
 
     def function_at(self, i: int) -> Function | None:
         """The innermost function whose body holds token `i`."""
@@ -457,7 +456,7 @@ def files_below(root: Path, suffix: str, folders: list[str]) -> list[str]:
             found += [
                 os.path.relpath(os.path.join(here, n), root) for n in names if n.endswith(suffix)
             ]
-    return sorted(found)
+    return sorted(path for path in found if not path.endswith(GENERATED_SUFFIXES))
 
 
 def load(root: Path, paths: list[str]) -> list[Source]:
