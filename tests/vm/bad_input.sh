@@ -5,9 +5,11 @@
 # Wrong input from user space, as far as it reaches the module through its
 # parameters, zswap and zram (bug 26 of the list in Documentation/testing.rst):
 # an error, and all works as before.
+set -euo pipefail
+# shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-[ "$PROVIDER" = ours ] || skip "made for zsmalloc_rs"
+[ "$ZSRS_PROVIDER" = ours ] || skip "made for zsmalloc_rs"
 find_hog
 disk=$(swap_disk)
 
@@ -31,19 +33,20 @@ swap_on "$disk"
 
 # Pool types and compressors that do not exist: the old pool stays in use.
 for type in zsmalloc_r zsmalloc_rs2 "" "zsmalloc_rs zbud" "../zsmalloc_rs"; do
-	must_fail "the zpool \"$type\"" eval "echo \"$type\" >$ZSWAP/zpool"
-	[ "$(cat $ZSWAP/zpool)" = zsmalloc_rs ] || fail "after a refused zpool, zswap uses $(cat $ZSWAP/zpool)"
+	must_fail "the zpool \"$type\"" write_to "$ZSWAP/zpool" "$type"
+	is=$(cat "$ZSWAP/zpool")
+	[ "$is" = zsmalloc_rs ] || fail "after a refused zpool, zswap uses $is"
 done
-must_fail "an unknown compressor" eval "echo nosuch >$ZSWAP/compressor"
+must_fail "an unknown compressor" write_to "$ZSWAP/compressor" nosuch
 
 # The same type again, and a trailing newline less, are no change.
-echo zsmalloc_rs >$ZSWAP/zpool
-printf zsmalloc_rs >$ZSWAP/zpool
+echo zsmalloc_rs >"$ZSWAP/zpool"
+printf zsmalloc_rs >"$ZSWAP/zpool"
 "$HOG" --pages 1000 --touches 1000 --pageout || fail "pages came back wrong, or the hog failed"
 
 # A pool per compressor; only the last one stays.
 for compressor in lz4 zstd lzo; do
-	echo $compressor >$ZSWAP/compressor
+	write_to "$ZSWAP/compressor" $compressor
 	"$HOG" --pages 500 --touches 500 --pageout >/dev/null || fail "pages came back wrong with $compressor"
 done
 swapoff "$disk"
@@ -53,7 +56,7 @@ wait_until 30 "zswap's old pools live on: $(ours pools)" ours_has_pools 1
 for file in "$DEBUGFS"/zsmalloc_rs/*; do
 	[ -f "$file" ] || continue
 	cat "$file" >/dev/null || fail "$file cannot be read"
-	must_fail "writing to $file" eval "echo 1 >$file"
+	must_fail "writing to $file" write_to "$file" 1
 done
 zswap_off
 finish

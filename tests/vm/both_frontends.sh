@@ -4,10 +4,12 @@
 #
 # Both front ends at once: zswap swaps through a pool of zsmalloc_rs while
 # files are written to and read from a zram disk on the shim.
+set -euo pipefail
+# shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 pages=$(pick 20000 3000)
-[ "$PROVIDER" = ours ] || skip "C zsmalloc has one front end type only"
+[ "$ZSRS_PROVIDER" = ours ] || skip "C zsmalloc has one front end type only"
 load_core
 load_zram 1
 find_hog

@@ -4,6 +4,8 @@
 #
 # A kernel with C zsmalloc built in (CONFIG_ZSMALLOC=y): zsmalloc-rs.ko loads
 # beside it and works as a zpool; the shim is not built.
+set -euo pipefail
+# shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 c_is_builtin || fail "this kernel has zsmalloc as a module: run this test with flavour builtin"

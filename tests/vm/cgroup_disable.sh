@@ -5,6 +5,8 @@
 # Without memory cgroups (bug 20 of the list in Documentation/testing.rst):
 # zswap on zsmalloc_rs works the same, and an error while a page is stored
 # leaves nothing behind.
+set -euo pipefail
+# shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 ! grep -qw memory "$CGROUP/cgroup.controllers" ||

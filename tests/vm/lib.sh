@@ -12,7 +12,7 @@
 #     . "$(dirname "$0")/lib.sh"
 #
 # The modules under test are in $ZSRS_BUILD; the kernel's own are found with
-# modprobe. PROVIDER=c runs a test that allows it on C zsmalloc instead of on
+# modprobe. ZSRS_PROVIDER=c runs a test that allows it on C zsmalloc instead of on
 # ours, to tell a fault of the test from one of the allocator.
 set -euo pipefail
 
@@ -25,9 +25,9 @@ case $ZSRS_BUILD in
 *) ZSRS_BUILD=$ROOT/$ZSRS_BUILD ;;
 esac
 FLAVOUR=${ZSRS_BUILD##*/}
-PROVIDER=${PROVIDER:-ours}
+ZSRS_PROVIDER=${ZSRS_PROVIDER:-ours}
 ZPOOL=zsmalloc_rs
-[ "$PROVIDER" = ours ] || ZPOOL=zsmalloc
+[ "$ZSRS_PROVIDER" = ours ] || ZPOOL=zsmalloc
 export ZPOOL
 
 OURS=$ZSRS_BUILD/zsmalloc-rs.ko
@@ -86,6 +86,11 @@ must_fail() {
 	fi
 }
 
+# write_to FILE TEXT: as a command, for must_fail and wait_until.
+write_to() {
+	echo "$2" >"$1"
+}
+
 # ---- modules ----
 
 is_loaded() {
@@ -115,7 +120,7 @@ load_c() {
 
 # load_core: the provider under test, whose zpool type is $ZPOOL.
 load_core() {
-	if [ "$PROVIDER" = c ]; then
+	if [ "$ZSRS_PROVIDER" = c ]; then
 		load_c
 	else
 		load_ours
@@ -124,7 +129,7 @@ load_core() {
 
 # load_zram: zram.ko, unmodified, on the provider under test.
 load_zram() {
-	if [ "$PROVIDER" = c ]; then
+	if [ "$ZSRS_PROVIDER" = c ]; then
 		is_loaded zsmalloc || load_c
 	else
 		is_loaded zsmalloc_rs || load_ours
@@ -135,7 +140,7 @@ load_zram() {
 
 unload_zram() {
 	rmmod zram
-	if [ "$PROVIDER" = ours ]; then
+	if [ "$ZSRS_PROVIDER" = ours ]; then
 		rmmod zsmalloc
 	fi
 }
@@ -173,7 +178,7 @@ ours_has_pools() {
 # expect_ours_zero: no pool is left, and nothing that belonged to one.
 expect_ours_zero() {
 	local key count
-	[ "$PROVIDER" = ours ] || return 0
+	[ "$ZSRS_PROVIDER" = ours ] || return 0
 	wait_until 30 "zsmalloc_rs still has $(ours pools) pools" ours_has_pools 0
 	for key in words_live zspages_live pages_live; do
 		count=$(ours "$key")

@@ -5,9 +5,11 @@
 # Installed as 'make modules_install' does it, in updates/, our zsmalloc.ko is
 # the one that "modprobe zram" loads, with zsmalloc_rs below it; removed again,
 # C zsmalloc is back. The kernel's own files are not touched.
+set -euo pipefail
+# shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-[ "$PROVIDER" = ours ] || skip "made for the shim"
+[ "$ZSRS_PROVIDER" = ours ] || skip "made for the shim"
 ! c_is_builtin || skip "no shim where CONFIG_ZSMALLOC=y"
 
 # A module tree of our own: links to the kernel's files, and the updates.

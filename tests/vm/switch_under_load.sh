@@ -6,11 +6,13 @@
 # pages stored in one allocator are loaded from it while new ones go to the
 # next, and pools are destroyed in the middle of the load (bug 21 of the list
 # in Documentation/testing.rst).
+set -euo pipefail
+# shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 pages=$(pick 20000 3000)
 switches=$(pick 60 20)
-[ "$PROVIDER" = ours ] || skip "made for zsmalloc_rs beside C zsmalloc"
+[ "$ZSRS_PROVIDER" = ours ] || skip "made for zsmalloc_rs beside C zsmalloc"
 load_core
 types=(zsmalloc_rs zbud)
 if c_is_builtin; then

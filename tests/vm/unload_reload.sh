@@ -5,9 +5,11 @@
 # Unloading (bug 24 of the list in Documentation/testing.rst): refused while
 # zswap or zram has a pool, possible afterwards, many times over, and after
 # and beside C zsmalloc.
+set -euo pipefail
+# shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-[ "$PROVIDER" = ours ] || skip "made for zsmalloc_rs beside C zsmalloc"
+[ "$ZSRS_PROVIDER" = ours ] || skip "made for zsmalloc_rs beside C zsmalloc"
 rounds=$(pick 100 10)
 pages=$(pick 6000 1500)
 find_hog

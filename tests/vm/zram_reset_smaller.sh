@@ -6,6 +6,8 @@
 # writers and readers hammer it (bug 22 of the list in Documentation/testing.rst):
 # pools are destroyed and made under load, and nothing of the old contents or
 # sizes is left over.
+set -euo pipefail
+# shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 rounds=$(pick 24 8)
@@ -29,7 +31,7 @@ hammer() {
 
 # reset_now: refused while somebody has the device open; try until it works.
 reset_now() {
-	{ echo 1 >$sys/reset; } 2>/dev/null
+	write_to $sys/reset 1 2>/dev/null
 }
 
 echo 64M >$sys/disksize
@@ -52,7 +54,7 @@ expect_success $two "the second writer failed"
 note "$rounds resets under load"
 
 wait_until 60 "zram cannot be reset" reset_now
-if [ "$PROVIDER" = ours ]; then
+if [ "$ZSRS_PROVIDER" = ours ]; then
 	expect_ours_zero
 fi
 

@@ -4,6 +4,8 @@
 #
 # An unmodified zram.ko on the shim: as a disk (raw bytes, then a file system),
 # and as the swap device. Everything read must be what was written.
+set -euo pipefail
+# shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 pages=$(pick 30000 5000)

@@ -4,6 +4,8 @@
 #
 # Memory is swapped through zswap on zsmalloc_rs and every byte comes back; the
 # pool empties, and nothing is left after unloading.
+set -euo pipefail
+# shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 pages=$(pick 30000 5000)

@@ -5,6 +5,8 @@
 # zswap's own writeback through the zpool driver: a group that may keep only
 # little in zswap has the coldest entries mapped, decompressed, written to the
 # disk and freed, while others are stored and loaded. Every byte comes back.
+set -euo pipefail
+# shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 pages=$(pick 20000 3000)
