@@ -73,16 +73,26 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/vm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--kernel", default="normal", help="flavour of the kernel (see scripts/kernel); normal")
+    parser.add_argument(
+        "--kernel", default="normal", help="flavour of the kernel (see scripts/kernel); normal"
+    )
     parser.add_argument("--name", help="names the log; the flavour")
     parser.add_argument("--timeout", type=float, default=600, help="time limit in seconds; 600")
     parser.add_argument("--memory", default="1G", help="memory of the guest; 1G")
     parser.add_argument("--cpus", type=int, default=2, help="CPUs of the guest; 2")
     parser.add_argument("--append", action="append", default=[], help="further kernel arguments")
-    parser.add_argument("--disk", action="append", default=[], help="a raw image, /dev/vda and so on in the guest")
-    parser.add_argument("--icount", action="store_true", help="count instructions: 1 ns each, one CPU")
     parser.add_argument(
-        "--allow-splat", action="append", default=[], metavar="REGEX", help="a report that must occur and is no fault"
+        "--disk", action="append", default=[], help="a raw image, /dev/vda and so on in the guest"
+    )
+    parser.add_argument(
+        "--icount", action="store_true", help="count instructions: 1 ns each, one CPU"
+    )
+    parser.add_argument(
+        "--allow-splat",
+        action="append",
+        default=[],
+        metavar="REGEX",
+        help="a report that must occur and is no fault",
     )
     parser.add_argument("--console", action="store_true", help="show the kernel's messages too")
     parser.add_argument("command", nargs="+", metavar="COMMAND", help="what to run, after --")
@@ -96,7 +106,9 @@ def say(text: str) -> None:
 
 def kernel_directory(flavour: str) -> Path:
     """The build folder of a kernel flavour."""
-    run = subprocess.run([ROOT / "scripts/kernel", "path", flavour], stdout=subprocess.PIPE, text=True, check=False)
+    run = subprocess.run(
+        [ROOT / "scripts/kernel", "path", flavour], stdout=subprocess.PIPE, text=True, check=False
+    )
     if run.returncode != 0:
         sys.exit(EXIT_NO_VM)
     return Path(run.stdout.strip())
@@ -104,12 +116,20 @@ def kernel_directory(flavour: str) -> Path:
 
 def write_guest_script(results: Path, flavour: str, command: list[str]) -> Path:
     """Write what the guest runs; the kernel command line is too short for it."""
-    variables = {"ZSRS_BUILD": str(OUT / "build" / flavour), "ZSRS_KERNEL": flavour, "ZSRS_RESULTS": str(results)}
+    variables = {
+        "ZSRS_BUILD": str(OUT / "build" / flavour),
+        "ZSRS_KERNEL": flavour,
+        "ZSRS_RESULTS": str(results),
+    }
     passed_on = ("ZSRS_", "STORM_S", "DEMO_")
-    variables.update({name: value for name, value in os.environ.items() if name.startswith(passed_on)})
+    variables.update(
+        {name: value for name, value in os.environ.items() if name.startswith(passed_on)}
+    )
     text = GUEST_SCRIPT.format(
         results=shlex.quote(str(results)),
-        environment="\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
+        environment="\n".join(
+            f"export {name}={shlex.quote(value)}" for name, value in variables.items()
+        ),
         root=shlex.quote(str(ROOT)),
         command=shlex.join(command),
     )
@@ -119,20 +139,33 @@ def write_guest_script(results: Path, flavour: str, command: list[str]) -> Path:
     return script
 
 
-def vng_command(arguments: argparse.Namespace, kernel: Path, results: Path, script: Path) -> list[str]:
+def vng_command(
+    arguments: argparse.Namespace, kernel: Path, results: Path, script: Path
+) -> list[str]:
     """The virtme-ng command line."""
     cpus = 1 if arguments.icount else arguments.cpus
     options = ["-accel", "tcg" if arguments.icount else "tcg,thread=multi"]
     if arguments.icount:
         options += ["-icount", "shift=0"]
     command = ["vng", "--verbose", "--disable-kvm", "--force-9p", "--user", "root"]
-    command += ["--run", str(kernel / "arch/x86/boot/bzImage"), "--cpus", str(cpus), "--memory", arguments.memory]
+    command += [
+        "--run",
+        str(kernel / "arch/x86/boot/bzImage"),
+        "--cpus",
+        str(cpus),
+        "--memory",
+        arguments.memory,
+    ]
     command += [f"--rwdir={results}", "--append", KERNEL_ARGUMENTS]
     for text in arguments.append:
         command += ["--append", text]
     for disk in arguments.disk:
         command += ["--disk", str(Path(disk).resolve())]
-    command += [f"--qemu-opts={' '.join(options)}", "--exec", f"/bin/bash {shlex.quote(str(script))}"]
+    command += [
+        f"--qemu-opts={' '.join(options)}",
+        "--exec",
+        f"/bin/bash {shlex.quote(str(script))}",
+    ]
     return command
 
 
@@ -150,7 +183,9 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def run(command: list[str], log_path: Path, timeout: float, show_console: bool) -> tuple[bool, Lines]:
+def run(
+    command: list[str], log_path: Path, timeout: float, show_console: bool
+) -> tuple[bool, Lines]:
     """Run the VM; returns whether it ran into the limit, and the console's lines."""
     console: Lines = []
     number = 0
@@ -215,7 +250,9 @@ def read_state(results: Path) -> tuple[str, int, int]:
     return "booted", EXIT_DIED, 0
 
 
-def judge(arguments: argparse.Namespace, results: Path, timed_out: bool, console: Lines, log: Path) -> int:
+def judge(
+    arguments: argparse.Namespace, results: Path, timed_out: bool, console: Lines, log: Path
+) -> int:
     """Tell what happened and return the exit status."""
     found = find_splats(console, arguments.allow_splat)
     state, status, taint = read_state(results)
@@ -226,7 +263,9 @@ def judge(arguments: argparse.Namespace, results: Path, timed_out: bool, console
     for text in found.missing:
         say(f"the expected report {text!r} did not occur")
     if names and not found.reports and not found.allowed:
-        say(f"the kernel is tainted ({', '.join(names)}), yet its log has no report that explains it")
+        say(
+            f"the kernel is tainted ({', '.join(names)}), yet its log has no report that explains it"
+        )
         found.reports.append("taint")
     if not found.clean:
         say(f"the kernel log has {len(found.reports)} unexpected reports; see {shown}")

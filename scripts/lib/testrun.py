@@ -1,0 +1,450 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Runs the tests: lint, host tests, KUnit suites and VM tests.
+
+Names are paths: lint/..., host/..., kunit/FLAVOUR/SUITE/CASE,
+vm/FLAVOUR/SCRIPT, boot/..., runner/... A PATTERN selects the tests whose name
+contains it. Outputs are kept in out/test, kernel logs in out/vm.
+
+Environment: STORM_S (seconds of each stress test, 60), JOBS, TIMEOUT_SCALE
+(multiplies every time limit, 1).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(os.environ["ROOT"])
+OUT = Path(os.environ["OUT"])
+LOGS = OUT / "test"
+SCRIPTS = ROOT / "scripts"
+TIMEOUT_SCALE = float(os.environ.get("TIMEOUT_SCALE", "1"))
+
+PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+# Exit status of a test that cannot run here; its last line says why.
+EXIT_SKIP = 77
+VM_TROUBLE = {
+    99: "the kernel log has a report, or lacks an expected one",
+    98: "the time limit was reached",
+    97: "the guest did not boot or died",
+    96: "the VM could not be started",
+}
+
+
+@dataclass
+class Result:
+    """The outcome of one test, or of one case of a group."""
+
+    name: str
+    outcome: str
+    reason: str = ""
+    seconds: float | None = None
+
+
+@dataclass
+class Job:
+    """Something to run that yields one or more results.
+
+    `flavour` names the kernel (and the modules) that it needs; `group` is true
+    if the results are cases whose names begin with the job's own.
+    """
+
+    name: str
+    run: Callable[[Job], Iterator[Result]]
+    flavour: str | None = None
+    group: bool = False
+    limit: float = 600
+    options: dict[str, str] = field(default_factory=dict)
+
+
+def selected(name: str, patterns: list[str], group: bool = False) -> bool:
+    """Whether the patterns select this test; a group if they may select a case of it."""
+    return not patterns or any(p in name or (group and p.startswith(name + "/")) for p in patterns)
+
+
+def say(text: str) -> None:
+    """Print a progress line."""
+    print(text, flush=True)
+
+
+def execute(
+    command: list[str],
+    log: Path,
+    limit: float,
+    environment: dict[str, str] | None = None,
+    directory: Path = ROOT,
+) -> tuple[int, list[str]]:
+    """Run a command, its output in a log; returns its status and its lines."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "wb") as file:
+        try:
+            status = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                timeout=limit * TIMEOUT_SCALE,
+                check=False,
+                cwd=directory,
+                env={**os.environ, **(environment or {})},
+            ).returncode
+        except subprocess.TimeoutExpired:
+            status = 98
+    return status, log.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def tail(lines: list[str], count: int = 25) -> None:
+    """Show the end of a failed test's output."""
+    for line in lines[-count:]:
+        say(f"    | {line}")
+
+
+def reason_of(status: int) -> str:
+    """What an exit status of a test means."""
+    return VM_TROUBLE.get(status, f"exit status {status}")
+
+
+def log_of(job: Job) -> Path:
+    """Where the output of a job is kept."""
+    return LOGS / (job.name.replace("/", "-") + ".log")
+
+
+def run_command(job: Job) -> Iterator[Result]:
+    """A test that is one command on the host."""
+    status, lines = execute(shlex.split(job.options["command"]), log_of(job), job.limit)
+    if status == 0:
+        yield Result(job.name, PASSED)
+    elif status == EXIT_SKIP:
+        yield Result(job.name, SKIPPED, lines[-1] if lines else "no reason given")
+    else:
+        tail(lines)
+        yield Result(job.name, FAILED, reason_of(status))
+
+
+CARGO_TEST = re.compile(r"^test (?P<name>\S+)(?: - .*)? \.\.\. (?P<outcome>ok|FAILED|ignored)(?:, (?P<reason>.*))?")
+CARGO_TARGET = re.compile(r"^\s+(?:Running (?:unittests )?(?P<path>\S+)|Doc-tests (?P<doc>\S+))")
+CARGO_SUMMARY = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
+
+
+def run_cargo(job: Job) -> Iterator[Result]:
+    """Cargo tests of one crate in one configuration, each test counted."""
+    environment = {"RUSTFLAGS": job.options.get("rustflags", ""), "CARGO_TERM_COLOR": "never"}
+    status, lines = execute(shlex.split(job.options["command"]), log_of(job), job.limit, environment)
+    target, counted, summed, failed = "", 0, 0, 0
+    for line in lines:
+        if match := CARGO_TARGET.match(line):
+            target = "doc" if match["doc"] else Path(match["path"]).stem
+        elif match := CARGO_TEST.match(line):
+            counted += 1
+            outcome = {"ok": PASSED, "FAILED": FAILED, "ignored": SKIPPED}[match["outcome"]]
+            failed += outcome == FAILED
+            yield Result(f"{job.name}/{target}/{match['name']}", outcome, match["reason"] or "")
+        elif match := CARGO_SUMMARY.match(line):
+            summed += sum(map(int, match.groups()))
+    if status != 0:
+        tail(lines, 60)
+    if status != 0 and failed == 0:
+        yield Result(job.name, FAILED, f"cargo did not come to the end ({reason_of(status)}); see {log_of(job)}")
+    elif counted != summed or counted == 0:
+        yield Result(job.name, FAILED, f"cargo reports {summed} tests, {counted} were read; see {log_of(job)}")
+
+
+def vm_command(job: Job, command: list[str]) -> list[str]:
+    """The command line of a VM with the job's options."""
+    name = job.name.replace("/", "-")
+    line = [str(SCRIPTS / "vm"), "--kernel", str(job.flavour), "--name", name]
+    line += ["--timeout", str(job.limit * TIMEOUT_SCALE)]
+    for option in ("memory", "cpus", "append"):
+        if option in job.options:
+            line += [f"--{option}", job.options[option]]
+    for text in shlex.split(job.options.get("allow_splat", "")):
+        line += ["--allow-splat", text]
+    if "disk" in job.options:
+        image = OUT / "vm" / f"{name}.img"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        image.unlink(missing_ok=True)
+        subprocess.run(["truncate", "-s", job.options["disk"], image], check=True)
+        line += ["--disk", str(image)]
+    return [*line, "--", *command]
+
+
+def run_in_vm(job: Job) -> Iterator[Result]:
+    """A test script in a VM: 0 passed, 77 skipped."""
+    script = job.options["script"]
+    # The VM has its own time limit; this one is only for a runner that hangs.
+    status, lines = execute(vm_command(job, ["bash", script]), log_of(job), job.limit + 60)
+    if status == 0:
+        yield Result(job.name, PASSED)
+    elif status == EXIT_SKIP:
+        said = [line for line in lines if line.strip() and not line.startswith("[vm]")]
+        yield Result(job.name, SKIPPED, said[-1] if said else "no reason given")
+    else:
+        tail(lines, 40)
+        yield Result(job.name, FAILED, f"{reason_of(status)}; see {log_of(job)}")
+
+
+KTAP_CASE = re.compile(r"^(?P<indent>\s*)(?P<outcome>ok|not ok) (?:\d+) (?P<name>\S+)(?: # SKIP ?(?P<reason>.*))?")
+KTAP_PLAN = re.compile(r"^\s*1\.\.(\d+)")
+
+
+def read_suite(prefix: str, lines: list[str]) -> Iterator[Result]:
+    """The cases of one suite's results file; the plan must be kept."""
+    planned: int | None = None
+    cases = 0
+    closed = False
+    for line in lines:
+        if planned is None and (match := KTAP_PLAN.match(line)):
+            planned = int(match[1])
+        elif match := KTAP_CASE.match(line):
+            # A suite's cases are indented by four, their parameters by more, the
+            # suite's own line not at all.
+            if not match["indent"]:
+                closed = True
+            elif len(match["indent"]) == 4:
+                cases += 1
+                good = SKIPPED if match["reason"] is not None else PASSED
+                outcome = good if match["outcome"] == "ok" else FAILED
+                yield Result(f"{prefix}/{match['name']}", outcome, match["reason"] or "")
+    if not closed or planned is None or planned != cases:
+        yield Result(prefix, FAILED, f"the suite planned {planned} cases, {cases} were reported")
+
+
+def run_kunit(job: Job) -> Iterator[Result]:
+    """All suites of the test modules in one VM, each case counted."""
+    status, lines = execute(vm_command(job, [str(SCRIPTS / "lib/kunit_guest")]), log_of(job), job.limit + 60)
+    body: list[str] = []
+    suite, suites, failures = "", 0, 0
+    for line in lines:
+        if line.startswith("ZSRS-KTAP-BEGIN "):
+            suite, body = line.split()[1], []
+        elif line.startswith("ZSRS-KTAP-END "):
+            suites += 1
+            for result in read_suite(f"{job.name}/{suite}", body):
+                failures += result.outcome == FAILED
+                yield result
+        else:
+            body.append(line)
+    if status != 0 or failures:
+        tail(lines, 40)
+    if status != 0:
+        yield Result(job.name, FAILED, f"{reason_of(status)}; see {log_of(job)}")
+    elif suites == 0 or "ZSRS-KTAP-DONE" not in lines:
+        yield Result(job.name, FAILED, f"{suites} suites reported and then nothing; see {log_of(job)}")
+
+
+def header_of(script: Path) -> dict[str, str]:
+    """The options in the `# vm:` lines at the head of a test script."""
+    options: dict[str, str] = {}
+    for line in script.read_text(encoding="utf-8").splitlines()[:30]:
+        if line.startswith("# vm:"):
+            for word in shlex.split(line.removeprefix("# vm:")):
+                name, _, value = word.partition("=")
+                options[name] = value
+    return options
+
+
+KNOWN_OPTIONS = {"flavours", "timeout", "memory", "cpus", "append", "disk", "allow_splat"}
+
+
+def vm_jobs(flavour: str) -> Iterator[Job]:
+    """The test scripts in tests/vm that name this flavour."""
+    for script in sorted((ROOT / "tests/vm").glob("*.sh")):
+        options = header_of(script)
+        if not options:
+            continue
+        if unknown := set(options) - KNOWN_OPTIONS:
+            sys.exit(f"{script}: unknown option in the '# vm:' line: {', '.join(sorted(unknown))}")
+        if flavour in options.get("flavours", "normal").split(","):
+            yield Job(
+                f"vm/{flavour}/{script.stem}",
+                run_in_vm,
+                flavour,
+                limit=float(options.get("timeout", "300")),
+                options={**options, "script": str(script.relative_to(ROOT))},
+            )
+
+
+def jobs() -> Iterator[Job]:
+    """Everything there is, in the order in which it runs."""
+    if (SCRIPTS / "lint").exists():
+        yield Job("lint", run_command, "normal", limit=600, options={"command": "scripts/lint"})
+    manifest = ROOT / "tests/host/Cargo.toml"
+    if manifest.exists():
+        cargo = f"cargo test --locked --manifest-path {manifest} --target-dir {OUT}/host --release --no-fail-fast"
+        yield Job("host/release", run_cargo, group=True, limit=1200, options={"command": cargo})
+        yield Job(
+            "host/loom",
+            run_cargo,
+            group=True,
+            limit=1200,
+            options={"command": f"{cargo}-loom --test loom".replace("/host-loom", "/loom"), "rustflags": "--cfg loom"},
+        )
+    for flavour in ("normal", "builtin", "debug"):
+        if flavour != "builtin" and (ROOT / "tests/kunit").exists():
+            limit = 600 if flavour == "normal" else 1500
+            yield Job(f"kunit/{flavour}", run_kunit, flavour, group=True, limit=limit)
+        yield from vm_jobs(flavour)
+        boot = ROOT / "tests/vm/boot/run"
+        if flavour == "normal" and boot.exists():
+            yield Job(f"boot/{flavour}", run_boot, flavour, group=True, limit=300, options={"command": str(boot)})
+        if flavour == "debug":
+            yield Job("runner", run_runner, flavour, group=True, limit=300)
+
+
+def run_boot(job: Job) -> Iterator[Result]:
+    """The boots with zswap on the command line: one line `RESULT NAME ok|FAILED` per case."""
+    status, lines = execute([job.options["command"], str(job.flavour)], log_of(job), job.limit)
+    cases, failures = 0, 0
+    for line in lines:
+        if match := re.match(r"^RESULT (\S+) (ok|FAILED)(?:: (.*))?$", line):
+            cases += 1
+            failures += match[2] == "FAILED"
+            yield Result(f"{job.name}/{match[1]}", PASSED if match[2] == "ok" else FAILED, match[3] or "")
+    if status != 0:
+        tail(lines)
+    if (status != 0 and not failures) or cases == 0:
+        yield Result(job.name, FAILED, f"{reason_of(status)}; see {log_of(job)}")
+
+
+# Faults planted in a VM, and the exit status with which its runner must tell them.
+PLANTED = {
+    "status": (7, "exit 7", []),
+    "warning": (99, "modprobe lkdtm && echo WARNING >/sys/kernel/debug/provoke-crash/DIRECT", []),
+    "allowed": (
+        0,
+        "modprobe lkdtm && echo WARNING >/sys/kernel/debug/provoke-crash/DIRECT",
+        ["--allow-splat", "WARNING: .*lkdtm_WARNING"],
+    ),
+    "absent": (99, "true", ["--allow-splat", "WARNING: .*lkdtm_WARNING"]),
+    "sleep_in_atomic": (99, "modprobe lkdtm && echo SPINLOCKUP >/sys/kernel/debug/provoke-crash/DIRECT; true", []),
+    "panic": (99, "echo c >/proc/sysrq-trigger", []),
+    "hang": (98, "echo hanging; sleep 600", ["--timeout", "60"]),
+}
+
+
+def run_runner(job: Job) -> Iterator[Result]:
+    """The runner itself: each planted fault must be told from the others."""
+    for name, (wanted, command, options) in PLANTED.items():
+        log = LOGS / f"runner-{name}.log"
+        line = [str(SCRIPTS / "vm"), "--kernel", str(job.flavour), "--name", f"runner-{name}", "--timeout", "150"]
+        started = time.monotonic()
+        status, lines = execute([*line, *options, "--", "bash", "-c", command], log, 200)
+        seconds = time.monotonic() - started
+        if status == wanted:
+            yield Result(f"{job.name}/{name}", PASSED, seconds=seconds)
+        else:
+            tail(lines)
+            yield Result(f"{job.name}/{name}", FAILED, f"exit status {status}, not {wanted}; see {log}", seconds)
+
+
+@dataclass
+class Session:
+    """What was done so far."""
+
+    patterns: list[str]
+    results: list[Result] = field(default_factory=list)
+    times: list[tuple[str, float]] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
+    ready: set[str] = field(default_factory=set)
+
+    def record(self, result: Result) -> None:
+        """Count a result and print its line."""
+        self.results.append(result)
+        seconds = "" if result.seconds is None else f" ({result.seconds:.1f} s)"
+        reason = f": {result.reason}" if result.reason else ""
+        word = {PASSED: "ok  ", FAILED: "FAIL", SKIPPED: "skip"}[result.outcome]
+        say(f"{word} {result.name}{seconds}{reason}")
+
+    def step(self, name: str, command: list[str]) -> bool:
+        """Run a preparation with its output shown; records a failure."""
+        say(f"== {name}")
+        started = time.monotonic()
+        status = subprocess.run(command, stdin=subprocess.DEVNULL, check=False, cwd=ROOT).returncode
+        self.times.append((name, time.monotonic() - started))
+        if status != 0:
+            self.record(Result(f"prepare/{name.replace(' ', '_')}", FAILED, f"exit status {status}"))
+        return status == 0
+
+    def prepare(self, flavour: str) -> bool:
+        """Build the kernel and the modules of a flavour, once."""
+        if flavour in self.broken:
+            return False
+        if flavour not in self.ready:
+            self.ready.add(flavour)
+            for name, command in (
+                (f"{flavour} kernel", [str(SCRIPTS / "kernel"), "build", flavour]),
+                (f"{flavour} modules", [str(SCRIPTS / "modules"), flavour]),
+            ):
+                if not self.step(name, command):
+                    self.broken[flavour] = f"the {name} did not build"
+                    return False
+        return True
+
+    def run(self, job: Job) -> None:
+        """Run one job and record what it yields."""
+        if job.flavour and not self.prepare(job.flavour):
+            self.record(Result(job.name, FAILED, self.broken[job.flavour]))
+            return
+        say(f"-- {job.name} (limit {job.limit * TIMEOUT_SCALE:.0f} s)")
+        started = time.monotonic()
+        try:
+            for result in job.run(job):
+                if job.group and not selected(result.name, self.patterns) and result.outcome != FAILED:
+                    continue
+                if not job.group:
+                    result.seconds = time.monotonic() - started
+                self.record(result)
+        except OSError as error:
+            self.record(Result(job.name, FAILED, str(error)))
+        self.times.append((job.name, time.monotonic() - started))
+
+    def close(self, total: float) -> int:
+        """Print the times, the failures and the closing line."""
+        say("== times")
+        for name, seconds in self.times:
+            say(f"{seconds:8.1f} s  {name}")
+        say(f"{total:8.1f} s  in all")
+        failed = [result for result in self.results if result.outcome == FAILED]
+        for result in failed:
+            say(f"FAIL {result.name}: {result.reason}")
+        count = {word: sum(r.outcome == word for r in self.results) for word in (PASSED, FAILED, SKIPPED)}
+        if not self.results:
+            say(f"no test has a name that contains {' or '.join(self.patterns)!r}")
+        say(f"{count[PASSED]} passed, {count[FAILED]} failed, {count[SKIPPED]} skipped")
+        return 1 if failed or not count[PASSED] else 0
+
+
+def main() -> int:
+    """Run the selected tests."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/test", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--list", action="store_true", help="print the names and end")
+    parser.add_argument("patterns", nargs="*", metavar="PATTERN")
+    arguments = parser.parse_args()
+    os.environ.setdefault("STORM_S", "60")
+    chosen = [job for job in jobs() if selected(job.name, arguments.patterns, job.group)]
+    if arguments.list:
+        for job in chosen:
+            print(job.name + ("/..." if job.group else ""))
+        return 0
+    session = Session(arguments.patterns)
+    started = time.monotonic()
+    prepare = ROOT / "tests/vm/prepare"
+    if any(job.run is run_in_vm for job in chosen) and prepare.exists():
+        session.step("guest programs", [str(prepare)])
+    for job in chosen:
+        session.run(job)
+    return session.close(time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
