@@ -59,7 +59,7 @@ class Finding:
         return f"{place}: {self.message}"
 
 
-def is_filler(text: str, least_words: int = 5) -> bool:
+def is_filler(text: str, least_words: int = 5, least_content: int = 2) -> bool:
     """True if a justification says nothing: too short, a placeholder or stock phrases."""
     words = re.findall(r"[\w'-]+", text)
     if len(words) < least_words or _PLACEHOLDERS.search(text):
@@ -67,7 +67,7 @@ def is_filler(text: str, least_words: int = 5) -> bool:
     if _NOTHING_ASKED.search(text):
         return False
     content = {w.lower() for w in words} - _FILLER_WORDS
-    return len(content) < 2
+    return len(content) < least_content
 
 
 def safety_text(source: Source, use: UnsafeUse) -> str | None:
@@ -345,7 +345,7 @@ def _need_tag(source: Source, i: int, tag: str, message: str) -> Iterator[Findin
     line = source.tokens[i].line
     if text is None:
         yield Finding(source.path, line, message)
-    elif is_filler(text, least_words=3):
+    elif is_filler(text, least_words=3, least_content=1):
         yield Finding(source.path, line, f"{tag} comment says nothing ({text!r}): give the proof")
 
 

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe abstractions.
+
+use crate::logic::word;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// A handle, made from its address here and by front.
+pub(crate) struct Handle(usize);
+
+impl Handle {
+    /// Takes a raw handle.
+    pub(crate) fn from_raw(raw: usize) -> Self {
+        Handle(raw)
+    }
+}
+
+/// What may be sent to other threads.
+///
+/// # Safety
+///
+/// The implementor has no state that is bound to a thread.
+pub(crate) unsafe trait Sendable {}
+
+// SAFETY: A handle is a number; it refers to no thread.
+unsafe impl Sendable for Handle {}
+
+/// Locks a word. Pairs with the Release in [`unlock`].
+pub(crate) fn lock(cell: &AtomicU64) -> u64 {
+    cell.load(Ordering::Acquire)
+}
+
+pub(crate) fn unlock(cell: &AtomicU64) {
+    // Pairs with the Acquire in `lock`.
+    cell.store(0, Ordering::Release);
+}
+
+/// The low byte, through a helper.
+pub(crate) fn low(cell: &AtomicU64) -> u8 {
+    // SAFETY: The helper reads a static table that is never freed.
+    // TEST: low_bytes
+    let table = unsafe { bindings::table(word::low(cell.load(Ordering::Relaxed))) };
+    table
+}
