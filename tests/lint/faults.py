@@ -365,6 +365,10 @@ LAYER_RULES = [
     _layers_body(
         "raw handle in pool", POOL, "Handle::from_raw(1);", "only front takes raw handles"
     ),
+    _layers(
+        "raw handle kept", POOL, "\nfn f(handle: usize) {}\n", "a raw handle (`handle: usize`)"
+    ),
+    _layers_body("handle from a word", OBJECT, "Handle::from_ptr(w);", None),
     Fault("logic may be unsafe", "layers", LOGIC, "#![forbid(unsafe_code)]\n", "", "is missing"),
     Fault("logic denies only", "layers", LOGIC, "forbid", "deny", "`#![forbid(unsafe_code)]` is"),
     Fault("pool may be unsafe", "layers", POOL, "#![deny(unsafe_code)]\n", "", "is missing"),

@@ -2,7 +2,7 @@
 
 //! The outside.
 
-use crate::{kapi::Handle, pool};
+use crate::{object::Handle, pool};
 use kernel::bindings;
 
 /// Frees an object.

@@ -5,16 +5,6 @@
 use crate::logic::word;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// A handle, made from its address here and by front.
-pub(crate) struct Handle(usize);
-
-impl Handle {
-    /// Takes a raw handle.
-    pub(crate) fn from_raw(raw: usize) -> Self {
-        Handle(raw)
-    }
-}
-
 /// What may be sent to other threads.
 ///
 /// # Safety
@@ -22,8 +12,8 @@ impl Handle {
 /// The implementor has no state that is bound to a thread.
 pub(crate) unsafe trait Sendable {}
 
-// SAFETY: A handle is a number; it refers to no thread.
-unsafe impl Sendable for Handle {}
+// SAFETY: A byte is a number; it refers to no thread.
+unsafe impl Sendable for u8 {}
 
 /// Locks a word. Pairs with the Release in [`unlock`].
 pub(crate) fn lock(cell: &AtomicU64) -> u64 {
