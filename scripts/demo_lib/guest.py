@@ -142,12 +142,13 @@ class Zswap:
     def start(self) -> None:
         """Loads the allocator and makes zswap use it."""
         run("insmod", self.module)
+        # Before it is enabled, zswap takes any name and looks at it later.
+        write(ZSWAP / "enabled", "Y")
         write(ZSWAP / "compressor", "lzo")
         write(ZSWAP / "zpool", self.zpool)
         if (ZSWAP / "zpool").read_text().strip() != self.zpool:
             raise GuestError(f"zswap does not take the zpool {self.zpool}")
         write(ZSWAP / "max_pool_percent", "40")
-        write(ZSWAP / "enabled", "Y")
         run("mkswap", DISK)
         run("swapon", DISK)
         if self._counter("pool_total_size") > 16 * PAGE:
@@ -368,7 +369,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     try:
-        if not (DEBUGFS / "zswap").is_dir():
+        if not DEBUGFS.is_mount():
             run("mount", "-t", "debugfs", "none", str(DEBUGFS))
         write(Path("/proc/sys/vm/page-cluster"), "0")
         tell(progress=f"{arguments.kind}: reading programs and files")

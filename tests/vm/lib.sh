@@ -232,11 +232,12 @@ finish() {
 # ---- zswap, swap devices ----
 
 # zswap_on ZPOOL [COMPRESSOR]: all later stores go to a pool of this type.
+# Enabled first: until then zswap takes any name and looks at it later.
 zswap_on() {
-	echo "${2:-lzo}" >"$ZSWAP/compressor"
-	echo "$1" >"$ZSWAP/zpool"
-	[ "$(cat "$ZSWAP/zpool")" = "$1" ] || fail "zswap does not take the zpool $1: $(cat "$ZSWAP/zpool") is in use"
 	echo Y >"$ZSWAP/enabled"
+	echo "${2:-lzo}" >"$ZSWAP/compressor"
+	echo "$1" >"$ZSWAP/zpool" || fail "zswap refuses the zpool $1"
+	[ "$(cat "$ZSWAP/zpool")" = "$1" ] || fail "zswap does not take the zpool $1: $(cat "$ZSWAP/zpool") is in use"
 }
 
 # zswap_off: no stores any more, and the pool type that needs no module.
