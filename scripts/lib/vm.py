@@ -46,7 +46,7 @@ TAINTS = {5: "bad page", 7: "oops", 9: "warning", 14: "soft lockup"}
 # the rest and lockdep), a dead guest shall end at once, and a slow host shall
 # not look like a hung guest.
 KERNEL_ARGUMENTS = (
-    "kasan_multi_shot oops=panic panic=-1 watchdog_thresh=30 "
+    "printk.time=1 kasan_multi_shot oops=panic panic=-1 watchdog_thresh=30 "
     "rcupdate.rcu_cpu_stall_timeout=60 sysctl.kernel.hung_task_timeout_secs=60"
 )
 
