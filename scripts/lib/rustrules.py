@@ -26,12 +26,12 @@ GENERATED_BINDINGS = "rust/kapi/bindings.rs"
 NO_ORDERING = frozenset({"lock_acquire", "lock_release", "single_release", "seq_release"})
 
 _FILLER_WORDS = frozenset(
-    "a all also always an and any are as at be because both by call called can cannot caller do "
-    "does fine for from function good guaranteed has have here holds in invariants is it its just "
-    "known me must never no non non-null nonnull not now null of ok okay on operation or our "
-    "pointer pointers ptr requirements safe safely safety satisfied see should since so sound "
-    "that the them there therefore these they this to true trust unsafe upheld valid we well "
-    "which with".split()
+    "a all also always an and any are as at be because both by call called caller can cannot "
+    "do does fine for from function good guarantee guaranteed guarantees has have here holds "
+    "in invariants is it its just known me must never no non non-null nonnull not now null of "
+    "ok okay on operation or our pointer pointers promise promised promises ptr requirements "
+    "safe safely safety satisfied see should since so sound that the them there therefore "
+    "these they this to true trust unsafe upheld valid we well which with".split()
 )
 _PLACEHOLDERS = re.compile(r"\b(TODO|FIXME|XXX|TBD)\b")
 _NOTHING_ASKED = re.compile(r"\bno (safety )?(requirements|preconditions)\b", re.IGNORECASE)
@@ -59,7 +59,7 @@ class Finding:
         return f"{place}: {self.message}"
 
 
-def is_filler(text: str, least_words: int = 5, least_content: int = 2) -> bool:
+def is_filler(text: str, least_words: int = 5) -> bool:
     """True if a justification says nothing: too short, a placeholder or stock phrases."""
     words = re.findall(r"[\w'-]+", text)
     if len(words) < least_words or _PLACEHOLDERS.search(text):
@@ -67,7 +67,7 @@ def is_filler(text: str, least_words: int = 5, least_content: int = 2) -> bool:
     if _NOTHING_ASKED.search(text):
         return False
     content = {w.lower() for w in words} - _FILLER_WORDS
-    return len(content) < least_content
+    return not content
 
 
 def safety_text(source: Source, use: UnsafeUse) -> str | None:
@@ -345,7 +345,7 @@ def _need_tag(source: Source, i: int, tag: str, message: str) -> Iterator[Findin
     line = source.tokens[i].line
     if text is None:
         yield Finding(source.path, line, message)
-    elif is_filler(text, least_words=3, least_content=1):
+    elif is_filler(text, least_words=3):
         yield Finding(source.path, line, f"{tag} comment says nothing ({text!r}): give the proof")
 
 
