@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Fullness groups: how full a zspage is, in twelve steps.
+//!
+//! Group 0 is empty, 11 is full, 1 to 10 are the tenths between. The allocator fills the fullest
+//! zspage that has room, compaction empties the emptiest. Same steps as C zsmalloc, whose debugfs
+//! columns users know.
+
+use super::conv::{low_u8, u16_to_u32, u32_to_usize, u8_to_u32};
+
+/// Number of fullness groups.
+pub const NR_GROUPS: usize = 12;
+/// The group of zspages without objects.
+pub const EMPTY: Group = Group(0);
+/// The group of zspages without room.
+pub const FULL: Group = Group(11);
+
+/// A fullness group.
+///
+/// # Invariants
+///
+/// The value is below [`NR_GROUPS`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Group(u8);
+
+impl Group {
+    /// The group of a zspage with `inuse` of `objs` slots allocated.
+    #[inline(always)]
+    pub const fn of(inuse: u16, objs: u16) -> Self {
+        if inuse == 0 {
+            return EMPTY;
+        }
+        if inuse >= objs {
+            return FULL;
+        }
+        // 0 < inuse < objs, so the ratio is 0..=99 and the group 1..=10.
+        let ratio = match (u16_to_u32(inuse).wrapping_mul(100)).checked_div(u16_to_u32(objs)) {
+            Some(ratio) => ratio,
+            None => 0,
+        };
+        // INVARIANT: 99 / 10 + 1 = 10.
+        Self(low_u8(ratio / 10).wrapping_add(1))
+    }
+
+    /// The group as an array index, below [`NR_GROUPS`].
+    #[inline(always)]
+    pub const fn index(self) -> usize {
+        u32_to_usize(u8_to_u32(self.0))
+    }
+
+    /// All groups, emptiest first.
+    pub fn all() -> impl DoubleEndedIterator<Item = Self> {
+        (EMPTY.0..=FULL.0).map(Self)
+    }
+
+    /// Zspages of this group have at least one object and room for one more.
+    #[inline(always)]
+    pub const fn is_partial(self) -> bool {
+        self.0 != EMPTY.0 && self.0 != FULL.0
+    }
+}
+
+/// The set of groups whose lists are not empty: saves walking the empty ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct GroupSet(u16);
+
+impl GroupSet {
+    /// The empty set.
+    pub const fn new() -> Self {
+        Self(0)
+    }
+
+    /// The set with `group`.
+    #[inline(always)]
+    pub const fn with(self, group: Group) -> Self {
+        Self(self.0 | Self::bit(group))
+    }
+
+    /// The set without `group`.
+    #[inline(always)]
+    pub const fn without(self, group: Group) -> Self {
+        Self(self.0 & !Self::bit(group))
+    }
+
+    /// The fullest group in the set whose zspages have room.
+    #[inline(always)]
+    pub const fn fullest_with_room(self) -> Option<Group> {
+        Self::highest(self.0 & !Self::bit(FULL))
+    }
+
+    /// The fullest group in the set with both objects and room: where compaction moves to.
+    #[inline(always)]
+    pub const fn fullest_partial(self) -> Option<Group> {
+        Self::highest(self.0 & !Self::bit(FULL) & !Self::bit(EMPTY))
+    }
+
+    /// The emptiest group in the set with both objects and room: where compaction moves from.
+    #[inline(always)]
+    pub const fn emptiest_partial(self) -> Option<Group> {
+        let set = self.0 & !Self::bit(FULL) & !Self::bit(EMPTY);
+        if set == 0 {
+            return None;
+        }
+        // INVARIANT: the lowest bit of a non-empty set of bits 1..=10.
+        Some(Group(low_u8(set.trailing_zeros())))
+    }
+
+    #[inline(always)]
+    const fn bit(group: Group) -> u16 {
+        // `wrapping_shl` because the shift is below 12 by the invariant of `Group`.
+        1u16.wrapping_shl(u8_to_u32(group.0))
+    }
+
+    #[inline(always)]
+    const fn highest(set: u16) -> Option<Group> {
+        match set.checked_ilog2() {
+            // INVARIANT: only bits of groups are ever set.
+            Some(bit) => Some(Group(low_u8(bit))),
+            None => None,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The object header: eight bytes that say whose object lies here.
+//!
+//! It is the first word of every slot (for a huge object, the handle field of the page's
+//! descriptor). Handles are 8-byte aligned, so the low bits carry the state:
+//!
+//! | tag | state | the other bits |
+//! |-----|-------|----------------|
+//! | `00` | free | index of the next free slot, or [`END`] |
+//! | `01` | allocated | handle |
+//! | `10` | free deferred by reclaim | handle |
+//!
+//! A header means something only for slots below the zspage's bump index: pages come recycled.
+
+use super::conv::{
+    low_u16, low_u32, u16_to_u32, u32_to_u64, u32_to_usize, u64_to_usize, usize_to_u64,
+};
+
+const TAG_MASK: u64 = 0b11;
+const TAG_ALLOCATED: u64 = 0b01;
+const TAG_DEFERRED: u64 = 0b10;
+const LINK_SHIFT: u32 = 2;
+
+/// The end of a free list. No slot has this index: a zspage holds fewer than 32768 objects.
+pub const END: u16 = u16::MAX;
+
+/// Size of a header in bytes.
+pub const HEADER_BYTES: u32 = 8;
+/// [`HEADER_BYTES`] as a `usize`.
+pub const HEADER_SIZE: usize = u32_to_usize(HEADER_BYTES);
+
+/// What a header says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Header {
+    /// Nobody's; the next free slot's index or [`END`].
+    Free(u16),
+    /// An object; its handle.
+    Allocated(usize),
+    /// An object whose free arrived while its zspage was under reclaim; its handle.
+    Deferred(usize),
+}
+
+impl Header {
+    /// Packs a header. Handles are multiples of 8; lower bits are dropped.
+    #[inline(always)]
+    pub const fn to_raw(self) -> u64 {
+        match self {
+            Self::Free(next) => u32_to_u64(u16_to_u32(next)) << LINK_SHIFT,
+            Self::Allocated(handle) => (usize_to_u64(handle) & !TAG_MASK) | TAG_ALLOCATED,
+            Self::Deferred(handle) => (usize_to_u64(handle) & !TAG_MASK) | TAG_DEFERRED,
+        }
+    }
+
+    /// Unpacks a header; `None` if the tag is one that is never written.
+    #[inline(always)]
+    pub const fn from_raw(raw: u64) -> Option<Self> {
+        match raw & TAG_MASK {
+            0 => Some(Self::Free(low_u16(low_u32((raw >> LINK_SHIFT) & 0xffff)))),
+            TAG_ALLOCATED => Some(Self::Allocated(u64_to_usize(raw & !TAG_MASK))),
+            TAG_DEFERRED => Some(Self::Deferred(u64_to_usize(raw & !TAG_MASK))),
+            _ => None,
+        }
+    }
+
+    /// The handle of a live object, if there is one.
+    #[inline(always)]
+    pub const fn handle(self) -> Option<usize> {
+        match self {
+            Self::Allocated(handle) | Self::Deferred(handle) => Some(handle),
+            Self::Free(_) => None,
+        }
+    }
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Size classes: which slot size a request gets, and how many pages its zspages chain.
+//!
+//! Requests are rounded up to a class. Classes are `PAGE_SIZE / 256` apart, from 32 bytes to
+//! `PAGE_SIZE` (255 of them on 4K pages, 257 on 64K). A zspage of a class chains as many pages as
+//! leave least waste at its end; neighbouring classes that come to the same number of pages and
+//! objects are merged into the largest of them.
+//!
+//! The geometry is the published one of zsmalloc (`Documentation/mm/zsmalloc.rst` in the kernel
+//! tree): users compare the two allocators class by class.
+
+use super::conv::{low_u16, low_u8, u16_to_u32, u16_to_usize, u32_to_usize, u8_to_u32};
+use super::header::{HEADER_BYTES, HEADER_SIZE};
+
+/// Smallest slot in bytes.
+pub const MIN_SIZE: u32 = 32;
+/// Shortest longest-chain a user may ask for, in pages.
+pub const MIN_CHAIN: u32 = 4;
+/// Longest longest-chain a user may ask for, in pages.
+pub const MAX_CHAIN: u32 = 16;
+/// Most size classes on any supported page size.
+pub const MAX_INDEXES: usize = 257;
+
+/// The shape of one size class.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Geometry {
+    /// Slot size in bytes, header included.
+    pub size: u32,
+    /// Slots in a zspage.
+    pub objs: u16,
+    /// Class index, the largest of those merged into it. What users see.
+    pub index: u16,
+    /// Pages in a zspage.
+    pub pages: u8,
+}
+
+impl Geometry {
+    const EMPTY: Self = Self {
+        size: 0,
+        objs: 0,
+        index: 0,
+        pages: 0,
+    };
+
+    /// The class of slots of `size` bytes with chains of at most `max_chain` pages.
+    const fn new(page_shift: u32, max_chain: u32, size: u32, index: u16) -> Self {
+        let page_size = 1u32.wrapping_shl(page_shift);
+        let pages = chain_size(page_size, max_chain, size);
+        let objs = match pages.wrapping_mul(page_size).checked_div(size) {
+            Some(objs) => objs,
+            None => 0,
+        };
+        Self {
+            size,
+            objs: low_u16(objs),
+            index,
+            pages: low_u8(pages),
+        }
+    }
+
+    /// One object fills one page, and keeps its handle in the page's descriptor.
+    #[inline(always)]
+    pub const fn is_huge(&self) -> bool {
+        self.objs == 1 && self.pages == 1
+    }
+
+    /// Merging costs nothing: same number of slots in as many pages.
+    const fn same_shape(&self, other: &Self) -> bool {
+        self.objs == other.objs && self.pages == other.pages
+    }
+
+    /// Pages in a zspage, as a count.
+    #[inline(always)]
+    pub const fn nr_pages(&self) -> usize {
+        u32_to_usize(u8_to_u32(self.pages))
+    }
+}
+
+/// Pages to chain so that the least is wasted at the end of the chain; the shorter one of equals.
+const fn chain_size(page_size: u32, max_chain: u32, size: u32) -> u32 {
+    if size.is_power_of_two() {
+        return 1;
+    }
+    let mut best = 1;
+    let mut least = u32::MAX;
+    let mut pages = 1u32;
+    while pages <= max_chain {
+        let waste = match pages.wrapping_mul(page_size).checked_rem(size) {
+            Some(waste) => waste,
+            None => 0,
+        };
+        if waste < least {
+            least = waste;
+            best = pages;
+        }
+        pages = pages.wrapping_add(1);
+    }
+    best
+}
+
+/// All size classes for one page size and one longest chain.
+///
+/// Classes are numbered densely after merging: class numbers are what handle words hold, class
+/// indexes ([`Geometry::index`]) what users see.
+///
+/// # Invariants
+///
+/// `by_index[..nr_indexes]` holds numbers below `nr_classes`, and `classes[..nr_classes]` have
+/// non-zero `size`, `objs` and `pages`.
+pub struct ClassTable {
+    page_shift: u32,
+    nr_indexes: u16,
+    nr_classes: u16,
+    huge_class_size: u32,
+    by_index: [u16; MAX_INDEXES],
+    classes: [Geometry; MAX_INDEXES],
+}
+
+impl ClassTable {
+    /// Works out the classes. `None` if the page size or the chain is not supported
+    /// (4K to 64K pages, chains of [`MIN_CHAIN`] to [`MAX_CHAIN`]).
+    pub fn new(page_shift: u32, max_chain: u32) -> Option<Self> {
+        if !(12..=16).contains(&page_shift) || !(MIN_CHAIN..=MAX_CHAIN).contains(&max_chain) {
+            return None;
+        }
+        let page_size = 1u32.wrapping_shl(page_shift);
+        let delta = page_size.wrapping_shr(8);
+        let nr_indexes = page_size
+            .wrapping_sub(MIN_SIZE)
+            .div_ceil(delta)
+            .wrapping_add(1);
+        let mut table = Self {
+            page_shift,
+            nr_indexes: low_u16(nr_indexes),
+            nr_classes: 0,
+            huge_class_size: 0,
+            by_index: [0; MAX_INDEXES],
+            classes: [Geometry::EMPTY; MAX_INDEXES],
+        };
+        // Largest first, so that a merged class keeps the largest size.
+        for index in (0..table.nr_indexes).rev() {
+            let size = MIN_SIZE
+                .wrapping_add(u16_to_u32(index).wrapping_mul(delta))
+                .min(page_size);
+            table.add(Geometry::new(page_shift, max_chain, size, index))?;
+        }
+        Some(table)
+    }
+
+    fn add(&mut self, class: Geometry) -> Option<()> {
+        if class.pages != 1 && class.objs != 1 && self.huge_class_size == 0 {
+            // The first size that is stored with others: one byte more, with its header, is huge.
+            self.huge_class_size = class.size.wrapping_sub(HEADER_BYTES).wrapping_add(1);
+        }
+        let last = self.nr_classes.wrapping_sub(1);
+        let merges = self
+            .classes
+            .get(u16_to_usize(last))
+            .is_some_and(|last| last.same_shape(&class));
+        let number = if merges { last } else { self.nr_classes };
+        if !merges {
+            *self.classes.get_mut(u16_to_usize(number))? = class;
+            self.nr_classes = self.nr_classes.wrapping_add(1);
+        }
+        *self.by_index.get_mut(u16_to_usize(class.index))? = number;
+        Some(())
+    }
+
+    /// Number of classes after merging.
+    #[inline(always)]
+    pub const fn nr_classes(&self) -> u16 {
+        self.nr_classes
+    }
+
+    /// Number of class indexes before merging (255 on 4K pages).
+    pub const fn nr_indexes(&self) -> u16 {
+        self.nr_indexes
+    }
+
+    /// The classes by class number, largest slots first.
+    pub fn classes(&self) -> &[Geometry] {
+        self.classes
+            .get(..u16_to_usize(self.nr_classes))
+            .unwrap_or(&[])
+    }
+
+    /// The class of a number from [`Self::lookup`].
+    pub fn class(&self, number: u16) -> Option<&Geometry> {
+        self.classes().get(u16_to_usize(number))
+    }
+
+    /// The class number for an object of `size` bytes (header not included).
+    ///
+    /// Sizes above the page size get the largest class, as `zs_lookup_class_index` has it.
+    #[inline(always)]
+    pub fn lookup(&self, size: usize) -> u16 {
+        let slot = size.saturating_add(HEADER_SIZE);
+        let above = slot.saturating_sub(u32_to_usize(MIN_SIZE));
+        let step = self.page_shift.wrapping_sub(8);
+        // Round up to the next step; the shift is below 64 by construction.
+        let round = 1usize.wrapping_shl(step).wrapping_sub(1);
+        let index = above.saturating_add(round).wrapping_shr(step);
+        let last = u16_to_usize(self.nr_indexes).saturating_sub(1);
+        match self.by_index.get(index.min(last)) {
+            Some(number) => *number,
+            None => 0,
+        }
+    }
+
+    /// Smallest object size in bytes that is stored one to a page.
+    pub const fn huge_class_size(&self) -> usize {
+        u32_to_usize(self.huge_class_size)
+    }
+}
