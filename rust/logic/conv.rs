@@ -5,64 +5,88 @@
 //! The only module in which `as` is written. Every function widens on all targets the kernel
 //! crate supports with this module (64 bit only: `zsmalloc_rs.rs` refuses others).
 
-#![allow(clippy::as_conversions)] // This is the module that hides them.
-
 /// Widens an index or a byte count below 64 KiB.
 #[inline(always)]
+#[expect(clippy::as_conversions, reason = "the module for it")]
 pub const fn u16_to_usize(v: u16) -> usize {
     v as usize // CAST: u16 to usize widens.
 }
 
 /// Widens `u16` to `u32`.
 #[inline(always)]
+#[expect(clippy::as_conversions, reason = "the module for it")]
 pub const fn u16_to_u32(v: u16) -> u32 {
     v as u32 // CAST: u16 to u32 widens.
 }
 
 /// Widens `u8` to `u32`.
 #[inline(always)]
+#[expect(clippy::as_conversions, reason = "the module for it")]
 pub const fn u8_to_u32(v: u8) -> u32 {
     v as u32 // CAST: u8 to u32 widens.
 }
 
 /// Widens `u32` to `u64`.
 #[inline(always)]
+#[expect(clippy::as_conversions, reason = "the module for it")]
 pub const fn u32_to_u64(v: u32) -> u64 {
     v as u64 // CAST: u32 to u64 widens.
 }
 
 /// Widens `u32` to `usize`.
 #[inline(always)]
+#[expect(clippy::as_conversions, reason = "the module for it")]
 pub const fn u32_to_usize(v: u32) -> usize {
     v as usize // CAST: usize has 64 bits on every supported target.
 }
 
 /// Widens `usize` to `u64`.
 #[inline(always)]
+#[expect(clippy::as_conversions, reason = "the module for it")]
 pub const fn usize_to_u64(v: usize) -> u64 {
     v as u64 // CAST: usize has at most 64 bits.
 }
 
 /// Reads `u64` as `usize`.
 #[inline(always)]
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "the module for it"
+)]
 pub const fn u64_to_usize(v: u64) -> usize {
     v as usize // CAST: usize has 64 bits on every supported target.
 }
 
 /// Keeps the low 16 bits, for values that the caller has bounded.
 #[inline(always)]
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "the module for it"
+)]
 pub const fn low_u16(v: u32) -> u16 {
     v as u16 // CAST: the caller has bounded `v` below 1 << 16.
 }
 
 /// Keeps the low 8 bits, for values that the caller has bounded.
 #[inline(always)]
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "the module for it"
+)]
 pub const fn low_u8(v: u32) -> u8 {
     v as u8 // CAST: the caller has bounded `v` below 1 << 8.
 }
 
 /// Keeps the low 32 bits, for values that the caller has bounded.
 #[inline(always)]
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "the module for it"
+)]
 pub const fn low_u32(v: u64) -> u32 {
     v as u32 // CAST: the caller has bounded `v` below 1 << 32.
 }

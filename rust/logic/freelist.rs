@@ -16,8 +16,11 @@ use super::header::{Header, END};
 /// are on the list that starts at `head`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Slots {
+    /// First slot of the free list, or [`END`].
     head: u16,
+    /// One past the last slot that was ever used.
     bump: u16,
+    /// Slots allocated.
     inuse: u16,
 }
 

@@ -105,12 +105,14 @@ impl GroupSet {
         Some(Group(low_u8(set.trailing_zeros())))
     }
 
+    /// The set of one group.
     #[inline(always)]
     const fn bit(group: Group) -> u16 {
         // `wrapping_shl` because the shift is below 12 by the invariant of `Group`.
         1u16.wrapping_shl(u8_to_u32(group.0))
     }
 
+    /// The fullest group of a set of bits.
     #[inline(always)]
     const fn highest(set: u16) -> Option<Group> {
         match set.checked_ilog2() {

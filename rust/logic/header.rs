@@ -17,9 +17,13 @@ use super::conv::{
     low_u16, low_u32, u16_to_u32, u32_to_u64, u32_to_usize, u64_to_usize, usize_to_u64,
 };
 
+/// Bits of a header that hold its tag.
 const TAG_MASK: u64 = 0b11;
+/// Tag of an object's header.
 const TAG_ALLOCATED: u64 = 0b01;
+/// Tag of the header of an object whose free is deferred.
 const TAG_DEFERRED: u64 = 0b10;
+/// Where the index lies in the header of a free slot.
 const LINK_SHIFT: u32 = 2;
 
 /// The end of a free list. No slot has this index: a zspage holds fewer than 32768 objects.

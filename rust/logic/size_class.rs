@@ -36,6 +36,7 @@ pub struct Geometry {
 }
 
 impl Geometry {
+    /// No class.
     const EMPTY: Self = Self {
         size: 0,
         objs: 0,
@@ -109,11 +110,17 @@ const fn chain_size(page_size: u32, max_chain: u32, size: u32) -> u32 {
 /// `by_index[..nr_indexes]` holds numbers below `nr_classes`, and `classes[..nr_classes]` have
 /// non-zero `size`, `objs` and `pages`.
 pub struct ClassTable {
+    /// Page size in bytes, as a shift.
     page_shift: u32,
+    /// Class indexes before merging.
     nr_indexes: u16,
+    /// Classes after merging.
     nr_classes: u16,
+    /// Smallest object size in bytes that is stored one to a page.
     huge_class_size: u32,
+    /// Class number of each class index.
     by_index: [u16; MAX_INDEXES],
+    /// The classes, largest slots first.
     classes: [Geometry; MAX_INDEXES],
 }
 
@@ -148,6 +155,7 @@ impl ClassTable {
         Some(table)
     }
 
+    /// Adds the class of the next smaller index, or merges it into the last one.
     fn add(&mut self, class: Geometry) -> Option<()> {
         if class.pages != 1 && class.objs != 1 && self.huge_class_size == 0 {
             // The first size that is stored with others: one byte more, with its header, is huge.

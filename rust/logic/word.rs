@@ -19,9 +19,13 @@ use super::conv::{low_u32, u16_to_u32, u32_to_u64};
 
 /// Granule of object addresses in bytes: every class size is a multiple of it.
 pub const ADDR_ALIGN: u64 = 1 << ADDR_SHIFT;
+/// [`ADDR_ALIGN`] as a shift.
 const ADDR_SHIFT: u32 = 4;
+/// Where the class number lies.
 const CLASS_SHIFT: u32 = 4;
+/// Bits of class number.
 const CLASS_BITS: u32 = 9;
+/// Where the address or the payload lies.
 const PAYLOAD_SHIFT: u32 = CLASS_SHIFT + CLASS_BITS;
 /// Bits of payload: the physical address divided by [`ADDR_ALIGN`].
 pub const PAYLOAD_BITS: u32 = u64::BITS - PAYLOAD_SHIFT;
@@ -30,10 +34,15 @@ pub const PHYS_BITS: u32 = PAYLOAD_BITS + ADDR_SHIFT;
 /// One past the largest class number.
 pub const MAX_CLASSES: usize = 1 << CLASS_BITS;
 
+/// See [`Word::is_locked`].
 const LOCK: u64 = 1 << 0;
+/// See [`Word::is_dead`].
 const DEAD: u64 = 1 << 1;
+/// See [`Word::is_split`].
 const SPLIT: u64 = 1 << 2;
+/// See [`Word::is_huge`].
 const HUGE: u64 = 1 << 3;
+/// A class number's bits, shifted down.
 const CLASS_MASK: u64 = (1 << CLASS_BITS) - 1;
 
 /// A copy of a handle word.
