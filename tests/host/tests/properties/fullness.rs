@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Fullness groups against the text of the kernel's documentation, sets of them against a real set.
+
+use crate::{config, shapes};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use zsmalloc_logic_tests::logic::fullness::{Group, GroupSet, EMPTY, FULL, NR_GROUPS};
+
+/// The group as a number: how many tenths are begun; 0 for none, 11 for all.
+fn tenths_begun(inuse: u32, objs: u32) -> usize {
+    if inuse == 0 {
+        0
+    } else if inuse >= objs {
+        11
+    } else {
+        (1..=10).find(|tenths| inuse * 10 < *tenths * objs).unwrap() as usize
+    }
+}
+
+#[test]
+fn every_count_of_every_class_is_in_its_group() {
+    let sizes: BTreeSet<u16> = shapes().iter().map(|(_, class)| class.objs).collect();
+    for objs in sizes {
+        for inuse in 0..=objs {
+            let group = Group::of(inuse, objs);
+            let theirs = tenths_begun(u32::from(inuse), u32::from(objs));
+            assert_eq!(group.index(), theirs, "{inuse} of {objs}");
+            assert_eq!(group == EMPTY, inuse == 0);
+            assert_eq!(group == FULL, inuse == objs);
+            assert_eq!(group.is_partial(), inuse != 0 && inuse != objs);
+        }
+    }
+}
+
+#[test]
+fn a_fuller_zspage_is_never_in_an_emptier_group() {
+    for objs in 1..=300 {
+        for inuse in 0..objs {
+            assert!(Group::of(inuse, objs) <= Group::of(inuse + 1, objs));
+        }
+    }
+}
+
+#[test]
+fn there_are_twelve_groups_in_order() {
+    let all: Vec<Group> = Group::all().collect();
+    assert_eq!(all.len(), NR_GROUPS);
+    assert_eq!(NR_GROUPS, 12);
+    assert!(all
+        .iter()
+        .enumerate()
+        .all(|(index, group)| group.index() == index));
+    assert!(all.is_sorted());
+    assert_eq!((all.first(), all.last()), (Some(&EMPTY), Some(&FULL)));
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn counts_out_of_range_stay_in_range(inuse: u16, objs: u16) {
+        prop_assert!(Group::of(inuse, objs).index() < NR_GROUPS);
+    }
+
+    #[test]
+    fn a_group_set_is_a_set(steps in prop::collection::vec((any::<bool>(), 0..NR_GROUPS), 0..60)) {
+        let groups: Vec<Group> = Group::all().collect();
+        let (mut ours, mut theirs) = (GroupSet::new(), BTreeSet::new());
+        for (add, index) in steps {
+            if add {
+                ours = ours.with(groups[index]);
+                theirs.insert(index);
+            } else {
+                ours = ours.without(groups[index]);
+                theirs.remove(&index);
+            }
+            let partial = || theirs.iter().copied().filter(|index| (1..=10).contains(index));
+            let room = theirs.iter().copied().filter(|index| *index <= 10).max();
+            prop_assert_eq!(ours.fullest_with_room().map(Group::index), room);
+            prop_assert_eq!(ours.fullest_partial().map(Group::index), partial().max());
+            prop_assert_eq!(ours.emptiest_partial().map(Group::index), partial().min());
+        }
+        let again = theirs.iter().fold(GroupSet::default(), |set, index| set.with(groups[*index]));
+        prop_assert_eq!(ours, again);
+    }
+}

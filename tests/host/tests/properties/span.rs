@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where slots lie, against zspages drawn byte by byte. All classes there are.
+
+use crate::shapes;
+use zsmalloc_logic_tests::logic::{
+    size_class::Geometry,
+    span::{first_offset, index_at, overlapping, Span},
+};
+
+/// Where a slot was drawn.
+#[derive(Clone, Debug, Default)]
+struct Drawn {
+    /// Page and offset of its first byte.
+    start: Option<(usize, usize)>,
+    /// Its bytes on that page.
+    head: usize,
+    /// Its bytes elsewhere.
+    tail: usize,
+    /// The page of its last byte.
+    last_page: usize,
+}
+
+/// Lays the slots of a zspage into its pages, byte after byte.
+fn draw(shift: u32, class: &Geometry) -> Vec<Drawn> {
+    let (mut page, mut offset) = (0, 0);
+    let mut slots = vec![Drawn::default(); usize::from(class.objs)];
+    for slot in &mut slots {
+        for _ in 0..class.size {
+            if offset == 1 << shift {
+                (page, offset) = (page + 1, 0);
+            }
+            let start = *slot.start.get_or_insert((page, offset));
+            if start.0 == page {
+                slot.head += 1;
+            } else {
+                slot.tail += 1;
+            }
+            slot.last_page = page;
+            offset += 1;
+        }
+    }
+    assert!(
+        page < class.nr_pages(),
+        "{class:?} does not fit in its pages"
+    );
+    slots
+}
+
+#[test]
+fn slots_lie_where_they_were_drawn() {
+    for (shift, class) in shapes() {
+        for (slot, index) in draw(shift, &class).iter().zip(0u16..) {
+            let span = Span::of(shift, &class, index);
+            let what = format!("shift {shift} {class:?} slot {index}");
+            assert_eq!(Some((span.page, span.offset)), slot.start, "{what}");
+            assert_eq!(span.head, slot.head, "{what}");
+            assert_eq!(span.crosses, slot.tail != 0, "{what}");
+            assert!(
+                slot.last_page <= span.page + 1,
+                "{what} lies on three pages"
+            );
+            // The header, and a handle word's address, must not be cut.
+            assert!(span.head >= 16 && span.offset % 16 == 0, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_place_leads_back_to_its_slot() {
+    for (shift, class) in shapes() {
+        for (slot, index) in draw(shift, &class).iter().zip(0u16..) {
+            let (page, offset) = slot.start.unwrap();
+            assert_eq!(
+                index_at(shift, &class, page, offset),
+                index,
+                "shift {shift} {class:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_first_slot_of_each_page_is_found() {
+    for (shift, class) in shapes() {
+        let slots = draw(shift, &class);
+        for page in 0..class.nr_pages() {
+            let first = slots
+                .iter()
+                .find_map(|slot| slot.start.filter(|start| start.0 == page));
+            let ours = first_offset(shift, &class, page);
+            match first {
+                Some((_, offset)) => {
+                    assert_eq!(ours, offset, "shift {shift} {class:?} page {page}")
+                }
+                None => assert!(
+                    ours >= 1 << shift,
+                    "shift {shift} {class:?} page {page}: {ours}"
+                ),
+            }
+        }
+    }
+}
+
+#[test]
+fn all_slots_with_a_byte_on_a_page_overlap_it() {
+    for (shift, class) in shapes() {
+        let slots = draw(shift, &class);
+        for page in 0..class.nr_pages() {
+            let on_page = |slot: &Drawn| {
+                slot.start.is_some_and(|start| start.0 == page) || slot.last_page == page
+            };
+            let indexes = slots.iter().zip(0u16..).filter(|(slot, _)| on_page(slot));
+            let theirs: Vec<u16> = indexes.map(|(_, index)| index).collect();
+            let ours: Vec<u16> = overlapping(shift, &class, page).collect();
+            assert_eq!(ours, theirs, "shift {shift} {class:?} page {page}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The handle word against a picture of its bits.
+
+use crate::config;
+use proptest::prelude::*;
+use zsmalloc_logic_tests::logic::word::{Word, ADDR_ALIGN, MAX_CLASSES, PAYLOAD_BITS, PHYS_BITS};
+
+/// What a word holds, read from its binary digits as drawn in rust/logic/word.rs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Fields {
+    /// Bits 63 to 13.
+    payload: u64,
+    /// Bits 12 to 4.
+    class: u64,
+    /// Bit 3.
+    huge: bool,
+    /// Bit 2.
+    split: bool,
+    /// Bit 1.
+    dead: bool,
+    /// Bit 0.
+    lock: bool,
+}
+
+/// Reads a word digit by digit.
+fn drawn(word: Word) -> Fields {
+    let digits = format!("{:064b}", word.to_raw());
+    let number = |from: usize, to: usize| u64::from_str_radix(&digits[from..to], 2).unwrap();
+    let flag = |at: usize| &digits[at..=at] == "1";
+    Fields {
+        payload: number(0, 51),
+        class: number(51, 60),
+        huge: flag(60),
+        split: flag(61),
+        dead: flag(62),
+        lock: flag(63),
+    }
+}
+
+/// Reads a word through its methods.
+fn told(word: Word) -> Fields {
+    Fields {
+        payload: word.payload(),
+        class: u64::from(word.class()),
+        huge: word.is_huge(),
+        split: word.is_split(),
+        dead: word.is_dead(),
+        lock: word.is_locked(),
+    }
+}
+
+/// Physical addresses of objects.
+fn phys() -> impl Strategy<Value = u64> {
+    let granules = 1u64 << (PHYS_BITS - ADDR_ALIGN.trailing_zeros());
+    prop_oneof![0..granules, Just(0), Just(granules - 1)].prop_map(|granule| granule * ADDR_ALIGN)
+}
+
+/// Class numbers.
+fn class() -> impl Strategy<Value = u16> {
+    0..u16::try_from(MAX_CLASSES).unwrap()
+}
+
+#[test]
+fn widths_add_up() {
+    assert_eq!(PAYLOAD_BITS, 51);
+    assert_eq!(PHYS_BITS, 55);
+    assert_eq!(MAX_CLASSES, 512);
+    // Physical addresses of arm64 and x86-64 have at most 52 bits.
+    assert!(PHYS_BITS >= 52);
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn every_word_reads_as_drawn(raw: u64) {
+        let word = Word::from_raw(raw);
+        prop_assert_eq!(word.to_raw(), raw);
+        prop_assert_eq!(told(word), drawn(word));
+        prop_assert_eq!(word.phys(), drawn(word).payload * 16);
+        prop_assert_eq!(word.is_direct(), !word.is_dead() && !word.is_split());
+    }
+
+    #[test]
+    fn a_live_word_holds_what_it_was_given(phys in phys(), class in class(), huge: bool, split: bool) {
+        let word = Word::live(phys, class, huge, split);
+        let fields = Fields {
+            payload: phys / 16,
+            class: u64::from(class),
+            huge,
+            split,
+            dead: false,
+            lock: false,
+        };
+        prop_assert_eq!(drawn(word), fields);
+        prop_assert_eq!(word.phys(), phys);
+    }
+
+    #[test]
+    fn a_dead_word_holds_its_payload(payload in 0..1u64 << PAYLOAD_BITS) {
+        let word = Word::dead(payload);
+        let fields = Fields {
+            payload,
+            class: 0,
+            huge: false,
+            split: false,
+            dead: true,
+            lock: false,
+        };
+        prop_assert_eq!(drawn(word), fields);
+    }
+
+    /// Too wide an argument loses its own bits and touches no other field.
+    #[test]
+    fn fields_stay_within_their_width(phys: u64, class: u16, huge: bool, split: bool, payload: u64) {
+        let fields = drawn(Word::live(phys, class, huge, split));
+        prop_assert_eq!(fields.class, u64::from(class) % 512);
+        prop_assert_eq!(fields.payload, (phys / 16) % (1 << 51));
+        prop_assert_eq!((fields.huge, fields.split, fields.dead, fields.lock), (huge, split, false, false));
+        let fields = drawn(Word::dead(payload));
+        prop_assert_eq!(fields.payload, payload % (1 << 51));
+        prop_assert_eq!((fields.class, fields.dead, fields.lock), (0, true, false));
+    }
+
+    #[test]
+    fn each_change_changes_one_field(raw: u64) {
+        let word = Word::from_raw(raw);
+        let before = drawn(word);
+        prop_assert_eq!(drawn(word.locked()), Fields { lock: true, ..before });
+        prop_assert_eq!(drawn(word.unlocked()), Fields { lock: false, ..before });
+        prop_assert_eq!(drawn(word.with_dead()), Fields { dead: true, ..before });
+    }
+
+    #[test]
+    fn moving_keeps_all_but_the_location(raw: u64, phys in phys(), wide: u64, split: bool) {
+        let word = Word::from_raw(raw);
+        let before = drawn(word);
+        prop_assert_eq!(drawn(word.moved(phys, split)), Fields { payload: phys / 16, split, ..before });
+        let payload = (wide / 16) % (1 << 51);
+        prop_assert_eq!(drawn(word.moved(wide, split)), Fields { payload, split, ..before });
+    }
+}
