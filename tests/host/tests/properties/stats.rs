@@ -19,12 +19,12 @@ proptest! {
     fn compaction_gives_back_what_packing_leaves_over(
         which: Index,
         zspages in 0usize..1 << 32,
-        part in 0.0f64..=1.0,
+        part in 0u128..=1000,
     ) {
         let class = which.get(&CLASSES);
         let (objs, pages) = (u128::from(class.objs), u128::from(class.pages));
         let slots = zspages as u128 * objs;
-        let inuse = ((slots as f64 * part) as u128).min(slots);
+        let inuse = slots * part / 1000;
         let count = ClassCount { zspages, inuse: usize::try_from(inuse).unwrap() };
         prop_assert_eq!(count.slots(class) as u128, slots);
         prop_assert_eq!(count.pages(class) as u128, zspages as u128 * pages);
