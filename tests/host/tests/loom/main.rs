@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The locking protocol of `Documentation/locking.rst`, in all interleavings.
+//!
+//! [`model`] is a small allocator that keeps the rules with loom's locks, atomics and cells, and
+//! with the real handle word, header, free list and spans of `rust/logic`. Memory is made of cells,
+//! so that loom reports every access that is not ordered with another one. [`scenario`] lets two or
+//! three threads loose on it and audits what is left.
+//!
+//! Each rule has a [`Fault`](model::fault::Fault): a variant of the model that breaks it, and that
+//! loom must reject. A model that accepts its broken variants proves nothing.
+//!
+//! What is not modelled: preemption off (a mapper here may stop anywhere, which is harsher), several
+//! size classes, the magazines of words, pages that cannot be set movable.
+
+#![cfg(loom)]
+
+mod model;
+mod scenario;

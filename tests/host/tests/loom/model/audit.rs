@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What must be true when all threads are done.
+
+use super::{
+    memory::NONE,
+    pool::{Handle, Pool, State, Zspage},
+};
+use std::collections::BTreeSet;
+use zsmalloc_logic_tests::logic::{freelist::Slot, header::Header};
+
+impl Pool {
+    /// Checks everything, given the objects that must be left and their contents.
+    pub(crate) fn audit(&self, objects: &[(Handle, u64)]) {
+        assert_eq!(self.warnings(), 0, "a user was blamed");
+        self.audit_state(objects);
+    }
+
+    /// [`Self::audit`] where users were blamed with good reason.
+    pub(crate) fn audit_state(&self, objects: &[(Handle, u64)]) {
+        for (handle, value) in objects {
+            let mapped = self.map(*handle).expect("an object is lost");
+            assert_eq!(mapped.read(), *value, "contents are stale");
+            mapped.unmap();
+        }
+        let expected: BTreeSet<Handle> = objects.iter().map(|(handle, _)| *handle).collect();
+        self.audit_words(&expected);
+        self.audit_zspages(&expected);
+        self.audit_frames();
+        self.audit_lru();
+    }
+
+    /// Every word belongs to an object or is spare.
+    fn audit_words(&self, objects: &BTreeSet<Handle>) {
+        let spare: Vec<Handle> = self.spare.lock().unwrap().iter().copied().collect();
+        let mut all: Vec<Handle> = spare.iter().chain(objects).copied().collect();
+        all.sort();
+        let theirs: Vec<Handle> = (0..self.words.len()).map(Handle).collect();
+        assert_eq!(all, theirs, "words are lost or given back twice");
+        for handle in spare {
+            assert!(self.load(handle).is_dead(), "a spare word is not dead");
+        }
+    }
+
+    /// Every object is in the slot its word leads to, every other slot is free.
+    fn audit_zspages(&self, objects: &BTreeSet<Handle>) {
+        let class = self.class();
+        let mut found = BTreeSet::new();
+        for zspage in class
+            .zspages
+            .iter()
+            .filter(|zspage| zspage.state != State::Gone)
+        {
+            assert_eq!(zspage.state, State::Listed, "somebody still has a zspage");
+            let inuse = zspage.slots.inuse();
+            assert!(
+                inuse != 0 || class.kicked,
+                "an empty zspage is left to nobody"
+            );
+            let handles = self.audit_slots(zspage);
+            assert_eq!(handles.len(), usize::from(inuse), "inuse is wrong");
+            found.extend(handles);
+        }
+        assert_eq!(&found, objects, "slots hold other objects than there are");
+    }
+
+    /// Reads the slots of a zspage: its objects.
+    fn audit_slots(&self, zspage: &Zspage) -> Vec<Handle> {
+        let mut free = BTreeSet::new();
+        let mut walk = zspage.slots;
+        while let Some(Slot::Recycled(index)) = walk.next(self.geometry.objs) {
+            let Header::Free(next) = self.header(zspage, index) else {
+                panic!("listed slot {index} is not free");
+            };
+            assert!(free.insert(index), "slot {index} is listed twice");
+            walk = walk.take_recycled(next);
+        }
+        let mut handles = Vec::new();
+        for index in (0..zspage.slots.bump()).filter(|index| !free.contains(index)) {
+            let header = self.header(zspage, index);
+            let Header::Allocated(addr) = header else {
+                panic!("slot {index} is lost: {header:?}");
+            };
+            let handle = Handle::from_addr(addr);
+            let word = self.load(handle);
+            assert!(
+                !word.is_locked() && !word.is_dead(),
+                "the word of a live object: {word:?}"
+            );
+            assert_eq!(
+                word,
+                self.word_at(zspage, index, word),
+                "a word leads elsewhere"
+            );
+            handles.push(handle);
+        }
+        handles
+    }
+
+    /// Every frame belongs to one zspage or is free; links follow the chains.
+    fn audit_frames(&self) {
+        let class = self.class();
+        let mut all = self.buddy.lock().unwrap().clone();
+        for frame in &all {
+            assert_eq!(
+                self.frames[*frame].zspage.get(),
+                NONE,
+                "a free page says it is ours"
+            );
+        }
+        for (number, zspage) in class.zspages.iter().enumerate() {
+            if zspage.state == State::Gone {
+                continue;
+            }
+            for (place, frame) in zspage.frames.iter().enumerate() {
+                let next = zspage.frames.get(place + 1).copied().unwrap_or(NONE);
+                assert_eq!(
+                    self.frames[*frame].zspage.get(),
+                    number,
+                    "a page is another zspage's"
+                );
+                assert_eq!(self.frames[*frame].next.get(), next, "a link is wrong");
+                all.push(*frame);
+            }
+        }
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count, "a page has two owners");
+        assert_eq!(count, self.total_frames, "pages are lost");
+    }
+
+    /// On the LRU if and only if listed and not empty.
+    fn audit_lru(&self) {
+        let class = self.class();
+        let belongs = |zspage: &Zspage| {
+            self.evictable && zspage.state == State::Listed && zspage.slots.inuse() > 0
+        };
+        let theirs = (0..class.zspages.len()).filter(|number| belongs(&class.zspages[*number]));
+        let mut ours = self.lru().clone();
+        ours.sort_unstable();
+        assert_eq!(
+            ours,
+            theirs.collect::<Vec<_>>(),
+            "the LRU has other zspages than it should"
+        );
+    }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The rules that a broken variant of the model does not keep.
+
+/// A fault: one rule of `Documentation/locking.rst` that is broken on purpose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// W2: unmap stores without Release.
+    UnmapRelaxed,
+    /// W2: map compares and exchanges without Acquire.
+    MapRelaxed,
+    /// W2: map does not look at LOCK.
+    MapWithoutLock,
+    /// Pairs: a mover's trylock without Acquire.
+    TrylockRelaxed,
+    /// Pairs: a mover stores the new word without Release.
+    MoveRelaxed,
+    /// M1: a mover does not lock the words.
+    MoveWithoutLock,
+    /// M1: a mover stores the new words before it has copied.
+    MoveStoresWordsFirst,
+    /// M1: a mover drops the class lock while it still has words locked.
+    MoveDropsClassLockFirst,
+    /// M3: migration overlooks the object begun on the page before.
+    MoveMissesBegunBefore,
+    /// M3: after a trylock that failed, migration unlocks that word as well.
+    MoveUnlocksAll,
+    /// M4: migration does not recompute SPLIT.
+    MoveKeepsSplit,
+    /// M4: migration writes every link of the chain, as C does.
+    MoveRewritesLinks,
+    /// R4: a mover writes a live word where the free was deferred.
+    MoveRevives,
+    /// F1: free goes by what it read before it had the class lock.
+    FreeUsesFirstRead,
+    /// F1: free looks at LOCK before it has the class lock.
+    FreeChecksLockEarly,
+    /// F1: free does not look at LOCK.
+    FreeIgnoresLock,
+    /// F3: the pages of an empty zspage are freed without their locks.
+    FreeTakesNoPageLocks,
+    /// F3: an empty zspage whose pages cannot be locked is left to nobody.
+    FreeKicksNobody,
+    /// F4: the worker waits for a page and does not look again which one it should be.
+    WorkerKeepsLink,
+    /// R1: reclaim does not look again at what it picked without the class lock.
+    PickUnchecked,
+    /// R1: malloc uses a zspage under reclaim.
+    MallocTakesReclaimed,
+    /// R2: reclaim goes on where a page was when it dropped the class lock.
+    ReclaimKeepsPage,
+    /// R4: free does not look whether the zspage is under reclaim.
+    FreeIgnoresReclaim,
+    /// R4: a deferred free overwrites the handle in the header by a link.
+    DeferOverwritesHandle,
+    /// R4: a deferred free gives the word back at once.
+    DeferReturnsWord,
+    /// R7: map moves the zspage to the front of the LRU (CVE-2023-54165).
+    MapTouchesLru,
+}

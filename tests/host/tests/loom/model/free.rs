@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Freeing: F1 to F4, and R4, the free of an object under reclaim.
+
+use super::{
+    fault::Fault,
+    memory::{PageLock, NONE},
+    pool::{Class, ClassLock, Handle, Pool, State},
+};
+use loom::sync::atomic::Ordering;
+use zsmalloc_logic_tests::logic::{
+    header::{Header, END},
+    word::Word,
+};
+
+/// What happened to an object that was to be freed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Freed {
+    /// It is free.
+    Free,
+    /// It is free as soon as reclaim is done.
+    Deferred,
+    /// It was mapped or dead: reported, and left as it was.
+    Refused,
+}
+
+impl Pool {
+    /// Frees an object.
+    pub(crate) fn free(&self, handle: Handle) -> Freed {
+        // F1: for the class only, which never changes.
+        let first = self.load(handle);
+        if self.breaks(Fault::FreeChecksLockEarly) && first.is_locked() {
+            return self.refuse();
+        }
+        let mut class = self.class();
+        let word = if self.breaks(Fault::FreeUsesFirstRead) {
+            first.unlocked()
+        } else {
+            self.load(handle)
+        };
+        let mapped = word.is_locked() && !self.breaks(Fault::FreeIgnoresLock);
+        if word.is_dead() || mapped && !self.breaks(Fault::FreeChecksLockEarly) {
+            return self.refuse();
+        }
+        let (number, index) = self.slot_of(&class, word);
+        let zspage = &mut class.zspages[number];
+        let header = self.header(zspage, index);
+        assert_eq!(
+            header,
+            Header::Allocated(handle.addr()),
+            "the slot is another object's"
+        );
+        if zspage.state == State::Reclaimed && !self.breaks(Fault::FreeIgnoresReclaim) {
+            self.defer(&class, number, index, handle, word);
+            return Freed::Deferred;
+        }
+        // F2.
+        self.give_slot(zspage, index);
+        self.store(handle, Word::dead(0), Ordering::Release);
+        if zspage.slots.inuse() == 0 {
+            self.release(class, number);
+        } else {
+            drop(class);
+        }
+        self.spare.lock().unwrap().push_back(handle);
+        Freed::Free
+    }
+
+    /// Reports a user's bug.
+    fn refuse(&self) -> Freed {
+        self.warn();
+        Freed::Refused
+    }
+
+    /// R4: leaves the free to reclaim, which may be anywhere with the handle in its hands.
+    fn defer(&self, class: &Class, number: usize, index: u16, handle: Handle, word: Word) {
+        let zspage = &class.zspages[number];
+        let header = if self.breaks(Fault::DeferOverwritesHandle) {
+            Header::Free(END)
+        } else {
+            Header::Deferred(handle.addr())
+        };
+        self.set_header(zspage, index, header);
+        self.store(handle, word.with_dead(), Ordering::Release);
+        if self.breaks(Fault::DeferReturnsWord) {
+            self.spare.lock().unwrap().push_back(handle);
+        }
+    }
+
+    /// F3: frees the pages of an empty zspage, or leaves it to the worker.
+    pub(crate) fn release(&self, mut class: ClassLock<'_>, number: usize) {
+        self.lru_remove(number);
+        let frames = class.zspages[number].frames.clone();
+        if self.breaks(Fault::FreeTakesNoPageLocks) {
+            class.zspages[number].state = State::Gone;
+            drop(class);
+            return frames
+                .into_iter()
+                .for_each(|frame| self.discard(frame, number, None));
+        }
+        let locks: Option<Vec<_>> = frames
+            .iter()
+            .map(|frame| self.frames[*frame].try_lock())
+            .collect();
+        let Some(locks) = locks else {
+            class.zspages[number].state = State::Listed;
+            class.kicked |= !self.breaks(Fault::FreeKicksNobody);
+            return;
+        };
+        class.zspages[number].state = State::Gone;
+        drop(class);
+        for (frame, lock) in frames.into_iter().zip(locks) {
+            self.discard(frame, number, Some(lock));
+        }
+    }
+
+    /// L2: gives back a page of ours.
+    pub(crate) fn discard(&self, frame: usize, zspage: usize, lock: Option<PageLock<'_>>) {
+        let page = &self.frames[frame];
+        assert_eq!(
+            page.zspage.get(),
+            zspage,
+            "a page is freed that is not the zspage's"
+        );
+        page.zspage.set(NONE);
+        drop(lock);
+        page.poison();
+        self.buddy.lock().unwrap().push(frame);
+    }
+
+    /// F4: the worker, which waits for the pages of one empty zspage. False if there is none.
+    pub(crate) fn work(&self) -> bool {
+        let mut class = self.class();
+        class.kicked = false;
+        let empty = class
+            .zspages
+            .iter()
+            .position(|zspage| zspage.state == State::Listed && zspage.slots.inuse() == 0);
+        let Some(number) = empty else {
+            return false;
+        };
+        class.zspages[number].state = State::Taken;
+        let mut pages: Vec<(usize, PageLock<'_>)> = Vec::new();
+        while let Some(frame) = class.zspages[number].frames.get(pages.len()).copied() {
+            if let Some(lock) = self.frames[frame].try_lock() {
+                pages.push((frame, lock));
+                continue;
+            }
+            drop(class);
+            let lock = self.frames[frame].lock();
+            if self.breaks(Fault::WorkerKeepsLink) {
+                pages.push((frame, lock));
+            } else {
+                drop(lock);
+            }
+            class = self.class();
+        }
+        class.zspages[number].state = State::Gone;
+        drop(class);
+        for (frame, lock) in pages {
+            self.discard(frame, number, Some(lock));
+        }
+        true
+    }
+}

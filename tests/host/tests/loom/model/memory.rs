@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Physical memory: frames of cells that loom watches.
+
+use loom::{
+    cell::UnsafeCell,
+    sync::{Mutex, MutexGuard},
+};
+use zsmalloc_logic_tests::logic::{header::Header, word::ADDR_ALIGN};
+
+/// Page size of the model, as a shift: 64 bytes.
+pub(crate) const PAGE_SHIFT: u32 = 6;
+/// Unit of memory in bytes: what a handle word can address.
+pub(crate) const GRANULE: usize = 16;
+const _: () = assert!(GRANULE as u64 == ADDR_ALIGN);
+/// Granules in a page.
+pub(crate) const GRANULES: usize = (1 << PAGE_SHIFT) / GRANULE;
+/// What freed memory holds. No header has this tag.
+const POISON: u64 = 0xdead_beef;
+/// No frame, no zspage.
+pub(crate) const NONE: usize = usize::MAX;
+
+/// Plain memory. Loom fails if two accesses, one of them a write, are not ordered by something.
+pub(crate) struct Cell<T>(UnsafeCell<T>);
+
+// SAFETY: Loom runs one thread at a time and stops at accesses that would race.
+unsafe impl<T: Copy + Send> Sync for Cell<T> {}
+
+impl<T: Copy> Cell<T> {
+    /// Memory with a value.
+    fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// Reads it.
+    #[track_caller]
+    pub(crate) fn get(&self) -> T {
+        // SAFETY: `with` has checked that no write races with this read.
+        self.0.with(|value| unsafe { *value })
+    }
+
+    /// Writes it.
+    #[track_caller]
+    pub(crate) fn set(&self, new: T) {
+        // SAFETY: `with_mut` has checked that no access races with this write.
+        self.0.with_mut(|value| unsafe { *value = new });
+    }
+}
+
+/// A page frame: its memory, and what `struct page` says about it.
+pub(crate) struct Frame {
+    /// PG_locked.
+    lock: Mutex<()>,
+    /// The next page of the chain.
+    pub(crate) next: Cell<usize>,
+    /// The zspage it belongs to.
+    pub(crate) zspage: Cell<usize>,
+    /// Headers of the slots that begin here. Guarded by the class lock.
+    headers: [Cell<u64>; GRANULES],
+    /// Contents. Guarded by the word lock of the object there.
+    data: [Cell<u64>; GRANULES],
+}
+
+/// The lock of a page, held.
+pub(crate) type PageLock<'m> = MutexGuard<'m, ()>;
+
+impl Frame {
+    /// A frame that holds poison.
+    pub(crate) fn new() -> Self {
+        Self {
+            lock: Mutex::new(()),
+            next: Cell::new(NONE),
+            zspage: Cell::new(NONE),
+            headers: [(); GRANULES].map(|()| Cell::new(POISON)),
+            data: [(); GRANULES].map(|()| Cell::new(POISON)),
+        }
+    }
+
+    /// Waits for the page's lock.
+    pub(crate) fn lock(&self) -> PageLock<'_> {
+        self.lock.lock().unwrap()
+    }
+
+    /// Takes the page's lock if nobody has it.
+    pub(crate) fn try_lock(&self) -> Option<PageLock<'_>> {
+        self.lock.try_lock().ok()
+    }
+
+    /// The header at a granule.
+    pub(crate) fn header(&self, granule: usize) -> Header {
+        let raw = self.headers[granule].get();
+        Header::from_raw(raw).unwrap_or_else(|| panic!("{raw:#x} was never written as a header"))
+    }
+
+    /// Writes the header at a granule.
+    pub(crate) fn set_header(&self, granule: usize, header: Header) {
+        self.headers[granule].set(header.to_raw());
+    }
+
+    /// The contents of a granule.
+    pub(crate) fn data(&self, granule: usize) -> &Cell<u64> {
+        &self.data[granule]
+    }
+
+    /// Copies a whole page, as migration does.
+    pub(crate) fn copy_from(&self, old: &Self) {
+        for granule in 0..GRANULES {
+            self.headers[granule].set(old.headers[granule].get());
+            self.data[granule].set(old.data[granule].get());
+        }
+    }
+
+    /// Makes sure that nobody reads the page any more: whoever does, races or finds poison.
+    pub(crate) fn poison(&self) {
+        self.next.set(NONE);
+        for granule in 0..GRANULES {
+            self.headers[granule].set(POISON);
+            self.data[granule].set(POISON);
+        }
+    }
+}

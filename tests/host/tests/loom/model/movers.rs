@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Moving objects: M1 to M5.
+
+use super::{
+    fault::Fault,
+    memory::{GRANULE, GRANULES, NONE, PAGE_SHIFT},
+    pool::{Class, Handle, Pool, State, Zspage, CLASS},
+};
+use loom::sync::atomic::Ordering;
+use zsmalloc_logic_tests::logic::{
+    header::Header,
+    span::{overlapping, Span},
+    word::Word,
+};
+
+/// How a migration ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Migrated {
+    /// The page is at another place.
+    Moved,
+    /// An object is in use.
+    Busy,
+    /// The page was freed meanwhile.
+    NotOurs,
+}
+
+/// An object whose word a mover has locked.
+struct Held {
+    /// Its slot.
+    index: u16,
+    /// Its handle.
+    handle: Handle,
+    /// Its word as it was, unlocked.
+    word: Word,
+}
+
+impl Pool {
+    /// M3 and M4: moves a page to a free frame, as the core would ask for it.
+    pub(crate) fn migrate(&self, old: usize) -> Migrated {
+        let Some(new) = self.buddy.lock().unwrap().pop() else {
+            panic!("the model has no free frame to migrate to");
+        };
+        let (old_lock, new_lock) = (self.frames[old].lock(), self.frames[new].lock());
+        let moved = self.move_page(old, new);
+        drop(new_lock);
+        if let Some(zspage) = moved.ok() {
+            self.discard(old, zspage, Some(old_lock));
+        } else {
+            self.buddy.lock().unwrap().push(new);
+        }
+        moved.err().unwrap_or(Migrated::Moved)
+    }
+
+    /// Moves a page whose lock is held. Returns its zspage.
+    fn move_page(&self, old: usize, new: usize) -> Result<usize, Migrated> {
+        // The page lock pins the zspage.
+        let number = self.frames[old].zspage.get();
+        if number == NONE {
+            return Err(Migrated::NotOurs);
+        }
+        let mut class = self.class();
+        let zspage = &class.zspages[number];
+        let place = zspage
+            .frames
+            .iter()
+            .position(|frame| *frame == old)
+            .unwrap();
+        let held = self.lock_overlapping(zspage, place).ok_or(Migrated::Busy)?;
+        if !self.breaks(Fault::MoveStoresWordsFirst) {
+            self.frames[new].copy_from(&self.frames[old]);
+        }
+        self.relink(&mut class.zspages[number], place, new);
+        self.frames[new].zspage.set(number);
+        let words = self.new_words(&class.zspages[number], &held);
+        if self.breaks(Fault::MoveDropsClassLockFirst) {
+            drop(class);
+            self.store_words(&words);
+        } else {
+            self.store_words(&words);
+            if self.breaks(Fault::MoveStoresWordsFirst) {
+                self.frames[new].copy_from(&self.frames[old]);
+            }
+            drop(class);
+        }
+        Ok(number)
+    }
+
+    /// Locks the words of all objects with a byte on a page; none if one of them is in use.
+    fn lock_overlapping(&self, zspage: &Zspage, place: usize) -> Option<Vec<Held>> {
+        let mut held: Vec<Held> = Vec::new();
+        for index in overlapping(PAGE_SHIFT, &self.geometry, place) {
+            let begins_here = Span::of(PAGE_SHIFT, &self.geometry, index).page == place;
+            let overlooked = self.breaks(Fault::MoveMissesBegunBefore) && !begins_here;
+            if index >= zspage.slots.bump() || overlooked {
+                continue;
+            }
+            let Some(handle) = self.mover_handle(zspage, index) else {
+                continue;
+            };
+            let Some(word) = self.try_lock(handle) else {
+                if self.breaks(Fault::MoveUnlocksAll) {
+                    let word = self.load(handle).unlocked();
+                    held.push(Held {
+                        index,
+                        handle,
+                        word,
+                    });
+                }
+                let restored = held.iter().map(|held| (held.handle, held.word));
+                self.store_words(&restored.collect::<Vec<_>>());
+                return None;
+            };
+            held.push(Held {
+                index,
+                handle,
+                word,
+            });
+        }
+        Some(held)
+    }
+
+    /// The handle of the object in a slot, if there is one.
+    fn mover_handle(&self, zspage: &Zspage, index: u16) -> Option<Handle> {
+        let header = self.header(zspage, index);
+        header.handle().map(Handle::from_addr)
+    }
+
+    /// Puts a new page into a chain: writes the links next to it and no other.
+    fn relink(&self, zspage: &mut Zspage, place: usize, new: usize) {
+        let old = zspage.frames[place];
+        zspage.frames[place] = new;
+        self.frames[new].next.set(self.frames[old].next.get());
+        if let Some(before) = place.checked_sub(1) {
+            self.frames[zspage.frames[before]].next.set(new);
+        }
+        if self.breaks(Fault::MoveRewritesLinks) {
+            for pair in zspage.frames.windows(2) {
+                self.frames[pair[0]].next.set(pair[1]);
+            }
+        }
+    }
+
+    /// The words of objects that a migration has moved or whose SPLIT it may have changed.
+    fn new_words(&self, zspage: &Zspage, held: &[Held]) -> Vec<(Handle, Word)> {
+        let word = |held: &Held| {
+            let new = self.word_at(zspage, held.index, held.word);
+            if self.breaks(Fault::MoveKeepsSplit) {
+                new.moved(new.phys(), held.word.is_split())
+            } else if self.breaks(Fault::MoveRevives) {
+                Word::live(new.phys(), CLASS, false, new.is_split())
+            } else {
+                new
+            }
+        };
+        held.iter().map(|held| (held.handle, word(held))).collect()
+    }
+
+    /// Stores words that lead to where the objects are now, and so releases them.
+    fn store_words(&self, words: &[(Handle, Word)]) {
+        let release = self.ordering(Ordering::Release, Fault::MoveRelaxed);
+        for (handle, word) in words {
+            self.store(*handle, word.unlocked(), release);
+        }
+    }
+
+    /// M5: moves objects of the emptiest zspage to the fullest one that has room. Returns how many.
+    pub(crate) fn compact(&self) -> usize {
+        let mut class = self.class();
+        let Some((from, to)) = self.compactable(&class) else {
+            return 0;
+        };
+        if self.is_busy(&class.zspages[from]) {
+            return 0;
+        }
+        let mut moved = 0;
+        for index in 0..class.zspages[from].slots.bump() {
+            let room = class.zspages[to].slots.inuse() < self.geometry.objs;
+            let Some(handle) = self.mover_handle(&class.zspages[from], index) else {
+                continue;
+            };
+            if !room || !self.move_object(&mut class, (from, index), to, handle) {
+                break;
+            }
+            moved += 1;
+        }
+        if class.zspages[from].slots.inuse() == 0 {
+            self.release(class, from);
+        }
+        moved
+    }
+
+    /// Source and destination of a compaction.
+    fn compactable(&self, class: &Class) -> Option<(usize, usize)> {
+        let numbers = 0..class.zspages.len();
+        let group = |number: &usize| self.group(&class.zspages[*number]);
+        let listed = |number: &usize| class.zspages[*number].state == State::Listed;
+        let partial: Vec<usize> = numbers
+            .filter(|number| listed(number) && group(number).is_partial())
+            .collect();
+        let from = *partial.iter().min_by_key(|number| group(number))?;
+        let others = partial.iter().copied().filter(|number| *number != from);
+        Some((from, others.max_by_key(group)?))
+    }
+
+    /// An object of the zspage is mapped.
+    fn is_busy(&self, zspage: &Zspage) -> bool {
+        let mut handles =
+            (0..zspage.slots.bump()).filter_map(|index| self.mover_handle(zspage, index));
+        handles.any(|handle| self.load(handle).is_locked())
+    }
+
+    /// Moves one object. False if it is mapped.
+    fn move_object(
+        &self,
+        class: &mut Class,
+        (from, index): (usize, u16),
+        to: usize,
+        handle: Handle,
+    ) -> bool {
+        let Some(word) = self.try_lock(handle) else {
+            return false;
+        };
+        let there = self.take_slot(&mut class.zspages[to]);
+        let new = self.word_at(&class.zspages[to], there, word);
+        if self.breaks(Fault::MoveStoresWordsFirst) {
+            self.store_words(&[(handle, new)]);
+        }
+        let source = self.slot_parts(&class.zspages[from], index);
+        let target = self.slot_parts(&class.zspages[to], there);
+        for ((old_frame, old_granule), (frame, granule)) in source.into_iter().zip(target) {
+            let value = self.frames[old_frame].data(old_granule).get();
+            self.frames[frame].data(granule).set(value);
+        }
+        self.set_header(&class.zspages[to], there, Header::Allocated(handle.addr()));
+        self.give_slot(&mut class.zspages[from], index);
+        self.store_words(&[(handle, new)]);
+        true
+    }
+
+    /// Frame and granule of each part of a slot. Under the class lock.
+    fn slot_parts(&self, zspage: &Zspage, index: u16) -> Vec<(usize, usize)> {
+        let (frame, granule) = self.place(zspage, index);
+        let first = zspage
+            .frames
+            .iter()
+            .position(|page| *page == frame)
+            .unwrap()
+            * GRANULES
+            + granule;
+        let count = self.geometry.size as usize / GRANULE;
+        let part = |at: usize| (zspage.frames[at / GRANULES], at % GRANULES);
+        (first..first + count).map(part).collect()
+    }
+}

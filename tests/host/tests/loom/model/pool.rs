@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The pool: one size class, its zspages, the handle words, and malloc.
+
+use super::{
+    fault::Fault,
+    memory::{Frame, GRANULE, NONE, PAGE_SHIFT},
+};
+use loom::sync::{
+    atomic::{AtomicU64, Ordering},
+    Mutex, MutexGuard,
+};
+use std::{
+    collections::VecDeque,
+    sync::{
+        atomic::{AtomicUsize, Ordering as StdOrdering},
+        Arc,
+    },
+};
+use zsmalloc_logic_tests::logic::{
+    freelist::{Slot, Slots},
+    fullness::Group,
+    header::Header,
+    size_class::Geometry,
+    span::{index_at, Span},
+    word::Word,
+};
+
+/// The number of the one class.
+pub(crate) const CLASS: u16 = 7;
+
+/// Shape of the zspages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shape {
+    /// One page with two objects.
+    Page,
+    /// Two pages with two objects, the second one on both.
+    Chain2,
+    /// Three pages with four objects, the second and the third one on two pages each.
+    Chain3,
+}
+
+impl Shape {
+    /// The shape in numbers.
+    fn geometry(self) -> Geometry {
+        let (size, pages, objs) = match self {
+            Self::Page => (32, 1, 2),
+            Self::Chain2 => (48, 2, 2),
+            Self::Chain3 => (48, 3, 4),
+        };
+        Geometry {
+            size,
+            objs,
+            index: CLASS,
+            pages,
+        }
+    }
+}
+
+/// A handle: the number of a word, made to look like its address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Handle(pub(crate) usize);
+
+impl Handle {
+    /// The handle in a header.
+    pub(crate) fn from_addr(addr: usize) -> Self {
+        Self(addr / 8 - 1)
+    }
+
+    /// The handle as a header holds it.
+    pub(crate) fn addr(self) -> usize {
+        (self.0 + 1) * 8
+    }
+}
+
+/// Who has a zspage.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    /// It is on a fullness list.
+    Listed,
+    /// It is under reclaim.
+    Reclaimed,
+    /// The worker has taken it off its list.
+    Taken,
+    /// Its pages are freed, or about to be.
+    Gone,
+}
+
+/// A zspage.
+pub(crate) struct Zspage {
+    /// Its pages.
+    pub(crate) frames: Vec<usize>,
+    /// Which slots are free.
+    pub(crate) slots: Slots,
+    /// Who has it.
+    pub(crate) state: State,
+}
+
+/// What the class lock guards.
+pub(crate) struct Class {
+    /// All zspages there ever were.
+    pub(crate) zspages: Vec<Zspage>,
+    /// The worker was kicked.
+    pub(crate) kicked: bool,
+}
+
+/// The class lock, held.
+pub(crate) type ClassLock<'p> = MutexGuard<'p, Class>;
+
+/// A pool, and the memory of its machine.
+pub(crate) struct Pool {
+    /// The rule that is broken.
+    fault: Option<Fault>,
+    /// Shape of the zspages.
+    pub(crate) geometry: Geometry,
+    /// It has an evict handler.
+    pub(crate) evictable: bool,
+    /// All frames.
+    pub(crate) frames: Vec<Frame>,
+    /// Frames that there are for zspages.
+    pub(crate) total_frames: usize,
+    /// Frames that are free.
+    pub(crate) buddy: Mutex<Vec<usize>>,
+    /// All handle words.
+    pub(crate) words: Vec<AtomicU64>,
+    /// Words that are free, the longest free first.
+    pub(crate) spare: Mutex<VecDeque<Handle>>,
+    /// class.lock.
+    class: Mutex<Class>,
+    /// Zspages in LRU order, the hottest first. Its lock is the LRU lock.
+    pub(crate) lru: Mutex<Vec<usize>>,
+    /// Bugs of users that were reported.
+    warnings: AtomicUsize,
+}
+
+impl Pool {
+    /// A pool of `words` words on a machine whose free frames are handed out in this order.
+    pub(crate) fn new(shape: Shape, frames: &[usize], words: usize, fault: Option<Fault>) -> Self {
+        let dead = |_| AtomicU64::new(Word::dead(0).to_raw());
+        let last = frames.iter().max().map_or(0, |last| last + 1);
+        Self {
+            fault,
+            geometry: shape.geometry(),
+            evictable: false,
+            frames: (0..last).map(|_| Frame::new()).collect(),
+            total_frames: frames.len(),
+            buddy: Mutex::new(frames.iter().rev().copied().collect()),
+            words: (0..words).map(dead).collect(),
+            spare: Mutex::new((0..words).map(Handle).collect()),
+            class: Mutex::new(Class {
+                zspages: Vec::new(),
+                kicked: false,
+            }),
+            lru: Mutex::new(Vec::new()),
+            warnings: AtomicUsize::new(0),
+        }
+    }
+
+    /// Gives the pool an evict handler, and with it an LRU.
+    pub(crate) fn with_evict(mut self) -> Self {
+        self.evictable = true;
+        self
+    }
+
+    /// Shares the pool between threads. Not loom's `Arc`: counting is not what is checked here.
+    pub(crate) fn shared(self) -> Arc<Self> {
+        Arc::new(self)
+    }
+
+    /// The model breaks this rule.
+    pub(crate) fn breaks(&self, fault: Fault) -> bool {
+        self.fault == Some(fault)
+    }
+
+    /// The ordering of a rule, or none at all if the model breaks it.
+    pub(crate) fn ordering(&self, rule: Ordering, fault: Fault) -> Ordering {
+        if self.breaks(fault) {
+            Ordering::Relaxed
+        } else {
+            rule
+        }
+    }
+
+    /// Reports a user's bug.
+    pub(crate) fn warn(&self) {
+        self.warnings.fetch_add(1, StdOrdering::Relaxed);
+    }
+
+    /// Bugs of users that were reported.
+    pub(crate) fn warnings(&self) -> usize {
+        self.warnings.load(StdOrdering::Relaxed)
+    }
+
+    /// Takes the class lock.
+    pub(crate) fn class(&self) -> ClassLock<'_> {
+        self.class.lock().unwrap()
+    }
+
+    /// Takes the LRU lock.
+    pub(crate) fn lru(&self) -> MutexGuard<'_, Vec<usize>> {
+        self.lru.lock().unwrap()
+    }
+
+    /// Reads a word, without order.
+    pub(crate) fn load(&self, handle: Handle) -> Word {
+        Word::from_raw(self.words[handle.0].load(Ordering::Relaxed))
+    }
+
+    /// Writes a word that nobody else writes now.
+    pub(crate) fn store(&self, handle: Handle, word: Word, ordering: Ordering) {
+        self.words[handle.0].store(word.to_raw(), ordering);
+    }
+
+    /// Takes LOCK for a mover if nobody has it. Returns the word as it was.
+    pub(crate) fn try_lock(&self, handle: Handle) -> Option<Word> {
+        let word = self.load(handle);
+        if self.breaks(Fault::MoveWithoutLock) {
+            return Some(word.unlocked());
+        }
+        let acquire = self.ordering(Ordering::Acquire, Fault::TrylockRelaxed);
+        let (from, to) = (word.to_raw(), word.locked().to_raw());
+        let free = !word.is_locked();
+        let taken = || {
+            self.words[handle.0]
+                .compare_exchange(from, to, acquire, Ordering::Relaxed)
+                .is_ok()
+        };
+        (free && taken()).then_some(word)
+    }
+
+    /// Frame and granule of a slot's first byte.
+    pub(crate) fn place(&self, zspage: &Zspage, index: u16) -> (usize, usize) {
+        let span = Span::of(PAGE_SHIFT, &self.geometry, index);
+        (zspage.frames[span.page], span.offset / GRANULE)
+    }
+
+    /// The word of the object in a slot: `old` moved there.
+    pub(crate) fn word_at(&self, zspage: &Zspage, index: u16, old: Word) -> Word {
+        let span = Span::of(PAGE_SHIFT, &self.geometry, index);
+        let frame = zspage.frames[span.page];
+        let phys = (frame << PAGE_SHIFT) + span.offset;
+        let split = span.crosses && zspage.frames[span.page + 1] != frame + 1;
+        old.moved(phys as u64, split)
+    }
+
+    /// What the header of a slot says.
+    pub(crate) fn header(&self, zspage: &Zspage, index: u16) -> Header {
+        let (frame, granule) = self.place(zspage, index);
+        self.frames[frame].header(granule)
+    }
+
+    /// Writes the header of a slot.
+    pub(crate) fn set_header(&self, zspage: &Zspage, index: u16, header: Header) {
+        let (frame, granule) = self.place(zspage, index);
+        self.frames[frame].set_header(granule, header);
+    }
+
+    /// Zspage and slot that a word leads to. Under the class lock.
+    pub(crate) fn slot_of(&self, class: &Class, word: Word) -> (usize, u16) {
+        let phys = usize::try_from(word.phys()).unwrap();
+        let (frame, offset) = (phys >> PAGE_SHIFT, phys % (1 << PAGE_SHIFT));
+        let zspage = self.frames[frame].zspage.get();
+        assert_ne!(zspage, NONE, "a word leads to a page that is not ours");
+        let place = class.zspages[zspage]
+            .frames
+            .iter()
+            .position(|page| *page == frame);
+        let place = place.expect("a page belongs to a zspage that does not have it");
+        (zspage, index_at(PAGE_SHIFT, &self.geometry, place, offset))
+    }
+
+    /// Allocates an object. `None` if there is no memory.
+    pub(crate) fn malloc(&self) -> Option<Handle> {
+        let handle = self.spare.lock().unwrap().pop_front()?;
+        let mut class = self.class();
+        if let Some(zspage) = self.with_room(&class) {
+            self.alloc_in(&mut class, zspage, handle);
+            return Some(handle);
+        }
+        drop(class);
+        let Some(frames) = self.alloc_pages() else {
+            self.spare.lock().unwrap().push_back(handle);
+            return None;
+        };
+        let mut class = self.class();
+        let zspage = class.zspages.len();
+        for frame in &frames {
+            self.frames[*frame].zspage.set(zspage);
+        }
+        class.zspages.push(Zspage {
+            frames,
+            slots: Slots::new(),
+            state: State::Listed,
+        });
+        self.alloc_in(&mut class, zspage, handle);
+        Some(handle)
+    }
+
+    /// The fullest zspage that has room.
+    fn with_room(&self, class: &Class) -> Option<usize> {
+        let usable = |zspage: &Zspage| {
+            let listed = zspage.state == State::Listed;
+            let reclaimed =
+                self.breaks(Fault::MallocTakesReclaimed) && zspage.state == State::Reclaimed;
+            (listed || reclaimed) && zspage.slots.inuse() < self.geometry.objs
+        };
+        let all = class
+            .zspages
+            .iter()
+            .enumerate()
+            .filter(|(_, zspage)| usable(zspage));
+        let fullest = all.max_by_key(|(_, zspage)| self.group(zspage));
+        fullest.map(|(number, _)| number)
+    }
+
+    /// Fullness group of a zspage.
+    pub(crate) fn group(&self, zspage: &Zspage) -> Group {
+        Group::of(zspage.slots.inuse(), self.geometry.objs)
+    }
+
+    /// Takes the pages of a zspage from the buddy, linked.
+    fn alloc_pages(&self) -> Option<Vec<usize>> {
+        let mut buddy = self.buddy.lock().unwrap();
+        let left = buddy.len().checked_sub(self.geometry.nr_pages())?;
+        let frames: Vec<usize> = buddy.split_off(left).into_iter().rev().collect();
+        drop(buddy);
+        for (place, frame) in frames.iter().enumerate() {
+            self.frames[*frame]
+                .next
+                .set(frames.get(place + 1).copied().unwrap_or(NONE));
+        }
+        Some(frames)
+    }
+
+    /// Allocates an object in a zspage that has room.
+    fn alloc_in(&self, class: &mut Class, number: usize, handle: Handle) {
+        let zspage = &mut class.zspages[number];
+        let index = self.take_slot(zspage);
+        self.set_header(zspage, index, Header::Allocated(handle.addr()));
+        let word = self.word_at(zspage, index, Word::live(0, CLASS, false, false));
+        self.store(handle, word, Ordering::Release);
+        self.lru_touch(number);
+    }
+
+    /// Takes the next free slot of a zspage that has room.
+    pub(crate) fn take_slot(&self, zspage: &mut Zspage) -> u16 {
+        match zspage.slots.next(self.geometry.objs) {
+            Some(Slot::Fresh(index)) => {
+                zspage.slots = zspage.slots.take_fresh();
+                index
+            }
+            Some(Slot::Recycled(index)) => {
+                let header = self.header(zspage, index);
+                let Header::Free(next) = header else {
+                    panic!("free slot {index} holds {header:?}");
+                };
+                zspage.slots = zspage.slots.take_recycled(next);
+                index
+            }
+            None => panic!("no room in a zspage that was said to have some"),
+        }
+    }
+
+    /// Frees a slot.
+    pub(crate) fn give_slot(&self, zspage: &mut Zspage, index: u16) {
+        let (slots, link) = zspage.slots.release(index);
+        zspage.slots = slots;
+        self.set_header(zspage, index, link);
+    }
+
+    /// Moves a zspage to the front of the LRU. Under the class lock.
+    pub(crate) fn lru_touch(&self, number: usize) {
+        if self.evictable {
+            let mut lru = self.lru();
+            lru.retain(|other| *other != number);
+            lru.insert(0, number);
+        }
+    }
+
+    /// Takes a zspage off the LRU. Under the class lock.
+    pub(crate) fn lru_remove(&self, number: usize) {
+        if self.evictable {
+            self.lru().retain(|other| *other != number);
+        }
+    }
+}

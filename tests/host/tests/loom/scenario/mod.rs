@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Threads let loose on the model, and the means to judge what loom finds.
+
+mod compaction;
+mod freeing;
+mod mapping;
+mod migration;
+mod reclaim;
+
+use super::model::{
+    fault::Fault,
+    pool::{Handle, Pool},
+};
+use loom::{model::Builder, thread};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    sync::{Arc, Mutex},
+};
+
+/// Preemptions that are tried in one run, unless LOOM_MAX_PREEMPTIONS says otherwise.
+const PREEMPTIONS: usize = 3;
+
+/// What happened in any of the runs. A scenario that never comes to its point proves nothing.
+#[derive(Default)]
+struct Seen(Mutex<BTreeMap<String, usize>>);
+
+impl Seen {
+    /// Counts an outcome.
+    fn note(&self, outcome: impl Debug) {
+        let mut seen = self.0.lock().unwrap();
+        *seen.entry(format!("{outcome:?}")).or_default() += 1;
+    }
+
+    /// All of these must have happened.
+    fn expect(&self, outcomes: &[&str]) {
+        let seen = self.0.lock().unwrap();
+        println!("seen: {seen:?}");
+        for outcome in outcomes {
+            assert!(seen.contains_key(*outcome), "{outcome} never happened");
+        }
+    }
+}
+
+/// A scenario: builds a pool with a fault or none, runs its threads, audits.
+type Scenario = fn(Option<Fault>, &Seen);
+
+/// Explores a scenario. Returns what happened.
+fn explore(scenario: Scenario, fault: Option<Fault>) -> Arc<Seen> {
+    let seen = Arc::new(Seen::default());
+    let mut builder = Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(PREEMPTIONS));
+    builder.max_branches = builder.max_branches.max(10_000);
+    let runs = seen.clone();
+    builder.check(move || scenario(fault, &runs));
+    seen
+}
+
+/// The scenario must hold in all interleavings, and come to all these outcomes.
+fn holds(scenario: Scenario, outcomes: &[&str]) {
+    explore(scenario, None).expect(outcomes);
+}
+
+/// Tests that loom rejects broken variants of a scenario, each with what it must find.
+macro_rules! rejects {
+    ($scenario:ident: $($test:ident($fault:ident) => $finding:literal,)+) => {$(
+        #[test]
+        #[should_panic(expected = $finding)]
+        fn $test() {
+            super::explore($scenario, Some(super::Fault::$fault));
+        }
+    )+};
+}
+use rejects;
+
+/// Allocates an object and writes its contents.
+fn object(pool: &Pool, value: u64) -> Handle {
+    let handle = pool.malloc().expect("the scenario has memory");
+    fill(pool, handle, value);
+    handle
+}
+
+/// Writes the contents of a new object.
+fn fill(pool: &Pool, handle: Handle, value: u64) {
+    let mapped = pool.map(handle).expect("a new object can be mapped");
+    mapped.write(value);
+    mapped.unmap();
+}
+
+/// Maps an object, checks what it holds and writes something else.
+fn replace(pool: &Pool, handle: Handle, old: u64, new: u64) {
+    let mapped = pool.map(handle).expect("an object is lost");
+    assert_eq!(mapped.read(), old, "contents are stale");
+    mapped.write(new);
+    mapped.unmap();
+}
+
+/// Starts a thread on the pool.
+fn start<T: 'static>(
+    pool: &Arc<Pool>,
+    run: impl FnOnce(&Pool) -> T + 'static,
+) -> thread::JoinHandle<T> {
+    let pool = pool.clone();
+    thread::spawn(move || run(&pool))
+}
