@@ -318,6 +318,11 @@ find_hog() {
 
 # peak_while PID COMMAND...: sets PEAK to the highest number that COMMAND
 # printed while PID, a child of this shell, was alive.
+#
+# Reads memory.stat each time, which folds the groups' statistics. Left to
+# itself the kernel does so every 2 s, decides in between by old figures that
+# the inactive list is long enough, and kills programs while swap is free
+# (seen with zram; zswap folds them on each store).
 peak_while() {
 	local pid=$1 now
 	shift
@@ -325,6 +330,7 @@ peak_while() {
 	while kill -0 "$pid" 2>/dev/null; do
 		now=$("$@")
 		[ "$now" -le "$PEAK" ] || PEAK=$now
+		cat "$CGROUP"/*/memory.stat >/dev/null 2>&1 || true
 		sleep 0.1
 	done
 }

@@ -9,7 +9,7 @@ set -euo pipefail
 # shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-pages=$(pick 20000 3000)
+pages=$(pick 8000 2000)
 load_core
 find_hog
 disk=$(swap_disk)
