@@ -18,6 +18,8 @@ impl Pool {
 
     /// [`Self::audit`] where users were blamed with good reason.
     pub(crate) fn audit_state(&self, objects: &[(Handle, u64)]) {
+        // First, because a broken map may repair it.
+        self.audit_lru();
         for (handle, value) in objects {
             let mapped = self.map(*handle).expect("an object is lost");
             assert_eq!(mapped.read(), *value, "contents are stale");
@@ -27,7 +29,6 @@ impl Pool {
         self.audit_words(&expected);
         self.audit_zspages(&expected);
         self.audit_frames();
-        self.audit_lru();
     }
 
     /// Every word belongs to an object or is spare.

@@ -33,6 +33,8 @@ pub(crate) enum Fault {
     MoveRevives,
     /// F1: free goes by what it read before it had the class lock.
     FreeUsesFirstRead,
+    /// F1: free does not Acquire what it reads under the class lock.
+    FreeReadsRelaxed,
     /// F1: free looks at LOCK before it has the class lock.
     FreeChecksLockEarly,
     /// F1: free does not look at LOCK.
@@ -43,6 +45,8 @@ pub(crate) enum Fault {
     FreeKicksNobody,
     /// F4: the worker waits for a page and does not look again which one it should be.
     WorkerKeepsLink,
+    /// L3: pages are set movable without their locks.
+    NewPagesUnlocked,
     /// R1: reclaim does not look again at what it picked without the class lock.
     PickUnchecked,
     /// R1: malloc uses a zspage under reclaim.

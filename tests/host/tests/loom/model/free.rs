@@ -36,7 +36,9 @@ impl Pool {
         let word = if self.breaks(Fault::FreeUsesFirstRead) {
             first.unlocked()
         } else {
-            self.load(handle)
+            // Acquire: pairs with the Release of unmap. A new user of the slot comes after the old one.
+            let acquire = self.ordering(Ordering::Acquire, Fault::FreeReadsRelaxed);
+            self.words[handle.0].load(acquire)
         };
         let mapped = word.is_locked() && !self.breaks(Fault::FreeIgnoresLock);
         if word.is_dead() || mapped && !self.breaks(Fault::FreeChecksLockEarly) {
@@ -122,6 +124,7 @@ impl Pool {
             zspage,
             "a page is freed that is not the zspage's"
         );
+        page.movable.set(false);
         page.zspage.set(NONE);
         drop(lock);
         page.poison();
@@ -139,7 +142,7 @@ impl Pool {
         let Some(number) = empty else {
             return false;
         };
-        class.zspages[number].state = State::Taken;
+        class.zspages[number].state = State::Held;
         let mut pages: Vec<(usize, PageLock<'_>)> = Vec::new();
         while let Some(frame) = class.zspages[number].frames.get(pages.len()).copied() {
             if let Some(lock) = self.frames[frame].try_lock() {

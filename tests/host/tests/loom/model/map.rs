@@ -49,9 +49,7 @@ impl Pool {
             if self.breaks(Fault::MapWithoutLock) {
                 return Some(word);
             }
-            let (from, to) = (word.to_raw(), word.locked().to_raw());
-            let taken = self.words[handle.0].compare_exchange(from, to, acquire, Ordering::Relaxed);
-            if taken.is_ok() {
+            if self.words[handle.0].replace(word, word.locked(), acquire) {
                 return Some(word);
             }
             thread::yield_now();

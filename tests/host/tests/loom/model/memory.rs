@@ -4,9 +4,13 @@
 
 use loom::{
     cell::UnsafeCell,
-    sync::{Mutex, MutexGuard},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
 };
-use zsmalloc_logic_tests::logic::{header::Header, word::ADDR_ALIGN};
+use zsmalloc_logic_tests::logic::{
+    header::Header,
+    word::{Word, ADDR_ALIGN},
+};
 
 /// Page size of the model, as a shift: 64 bytes.
 pub(crate) const PAGE_SHIFT: u32 = 6;
@@ -47,10 +51,57 @@ impl<T: Copy> Cell<T> {
     }
 }
 
+/// A handle word.
+///
+/// Every access takes a turn first. Loom remembers only the last access to an atomic, and so takes
+/// a load of one thread for the end of what an earlier load of another one could conflict with: a
+/// load and a compare-exchange in one thread hide interleavings with loads in others. Turns are
+/// read-modify-writes, which all conflict. They are relaxed: they order nothing.
+pub(crate) struct HandleWord {
+    /// The word.
+    value: AtomicU64,
+    /// Counts accesses.
+    turn: AtomicU64,
+}
+
+impl HandleWord {
+    /// The word of no object.
+    pub(crate) fn new() -> Self {
+        Self {
+            value: AtomicU64::new(Word::dead(0).to_raw()),
+            turn: AtomicU64::new(0),
+        }
+    }
+
+    /// Reads it.
+    pub(crate) fn load(&self, ordering: Ordering) -> Word {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+        Word::from_raw(self.value.load(ordering))
+    }
+
+    /// Writes it.
+    pub(crate) fn store(&self, word: Word, ordering: Ordering) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+        self.value.store(word.to_raw(), ordering);
+    }
+
+    /// Writes it if it holds what is expected.
+    pub(crate) fn replace(&self, expected: Word, word: Word, ordering: Ordering) -> bool {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+        let (from, to) = (expected.to_raw(), word.to_raw());
+        self.value
+            .compare_exchange(from, to, ordering, Ordering::Relaxed)
+            .is_ok()
+    }
+}
+
 /// A page frame: its memory, and what `struct page` says about it.
 pub(crate) struct Frame {
-    /// PG_locked.
-    lock: Mutex<()>,
+    /// PG_locked. A bit that is set and cleared by read-modify-writes, as in the kernel. (Loom's
+    /// `Mutex::try_lock` reports deadlocks that are none.)
+    locked: AtomicBool,
+    /// The core may move it. Guarded by the page lock.
+    pub(crate) movable: Cell<bool>,
     /// The next page of the chain.
     pub(crate) next: Cell<usize>,
     /// The zspage it belongs to.
@@ -62,13 +113,24 @@ pub(crate) struct Frame {
 }
 
 /// The lock of a page, held.
-pub(crate) type PageLock<'m> = MutexGuard<'m, ()>;
+#[must_use]
+pub(crate) struct PageLock<'m>(&'m AtomicBool);
+
+impl Drop for PageLock<'_> {
+    fn drop(&mut self) {
+        // A thread that fails must not be switched away from.
+        if !std::thread::panicking() {
+            self.0.swap(false, Ordering::Release);
+        }
+    }
+}
 
 impl Frame {
     /// A frame that holds poison.
     pub(crate) fn new() -> Self {
         Self {
-            lock: Mutex::new(()),
+            locked: AtomicBool::new(false),
+            movable: Cell::new(false),
             next: Cell::new(NONE),
             zspage: Cell::new(NONE),
             headers: [(); GRANULES].map(|()| Cell::new(POISON)),
@@ -76,14 +138,20 @@ impl Frame {
         }
     }
 
-    /// Waits for the page's lock.
-    pub(crate) fn lock(&self) -> PageLock<'_> {
-        self.lock.lock().unwrap()
-    }
-
     /// Takes the page's lock if nobody has it.
     pub(crate) fn try_lock(&self) -> Option<PageLock<'_>> {
-        self.lock.try_lock().ok()
+        let was_locked = self.locked.swap(true, Ordering::Acquire);
+        (!was_locked).then(|| PageLock(&self.locked))
+    }
+
+    /// Waits for the page's lock.
+    pub(crate) fn lock(&self) -> PageLock<'_> {
+        loop {
+            if let Some(lock) = self.try_lock() {
+                return lock;
+            }
+            thread::yield_now();
+        }
     }
 
     /// The header at a granule.

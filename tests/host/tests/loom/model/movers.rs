@@ -4,7 +4,7 @@
 
 use super::{
     fault::Fault,
-    memory::{GRANULE, GRANULES, NONE, PAGE_SHIFT},
+    memory::{GRANULE, GRANULES, PAGE_SHIFT},
     pool::{Class, Handle, Pool, State, Zspage, CLASS},
 };
 use loom::sync::atomic::Ordering;
@@ -21,8 +21,10 @@ pub(crate) enum Migrated {
     Moved,
     /// An object is in use.
     Busy,
-    /// The page was freed meanwhile.
+    /// The page was freed meanwhile, or cannot be moved.
     NotOurs,
+    /// There is no free frame.
+    NoMemory,
 }
 
 /// An object whose word a mover has locked.
@@ -38,27 +40,38 @@ struct Held {
 impl Pool {
     /// M3 and M4: moves a page to a free frame, as the core would ask for it.
     pub(crate) fn migrate(&self, old: usize) -> Migrated {
-        let Some(new) = self.buddy.lock().unwrap().pop() else {
-            panic!("the model has no free frame to migrate to");
+        let Some(new) = self.take_frame(old) else {
+            return Migrated::NoMemory;
         };
         let (old_lock, new_lock) = (self.frames[old].lock(), self.frames[new].lock());
         let moved = self.move_page(old, new);
         drop(new_lock);
-        if let Some(zspage) = moved.ok() {
-            self.discard(old, zspage, Some(old_lock));
-        } else {
-            self.buddy.lock().unwrap().push(new);
+        match moved {
+            Ok(zspage) => {
+                self.discard(old, zspage, Some(old_lock));
+                Migrated::Moved
+            }
+            Err(why) => {
+                self.buddy.lock().unwrap().push(new);
+                why
+            }
         }
-        moved.err().unwrap_or(Migrated::Moved)
+    }
+
+    /// A free frame to move a page to: another one, in case that the page was freed meanwhile.
+    fn take_frame(&self, old: usize) -> Option<usize> {
+        let mut buddy = self.buddy.lock().unwrap();
+        let at = buddy.iter().rposition(|frame| *frame != old)?;
+        Some(buddy.remove(at))
     }
 
     /// Moves a page whose lock is held. Returns its zspage.
     fn move_page(&self, old: usize, new: usize) -> Result<usize, Migrated> {
-        // The page lock pins the zspage.
-        let number = self.frames[old].zspage.get();
-        if number == NONE {
+        if !self.frames[old].movable.get() {
             return Err(Migrated::NotOurs);
         }
+        // The page lock pins the zspage.
+        let number = self.frames[old].zspage.get();
         let mut class = self.class();
         let zspage = &class.zspages[number];
         let place = zspage
@@ -72,6 +85,7 @@ impl Pool {
         }
         self.relink(&mut class.zspages[number], place, new);
         self.frames[new].zspage.set(number);
+        self.frames[new].movable.set(true);
         let words = self.new_words(&class.zspages[number], &held);
         if self.breaks(Fault::MoveDropsClassLockFirst) {
             drop(class);

@@ -4,12 +4,9 @@
 
 use super::{
     fault::Fault,
-    memory::{Frame, GRANULE, NONE, PAGE_SHIFT},
+    memory::{Frame, HandleWord, GRANULE, NONE, PAGE_SHIFT},
 };
-use loom::sync::{
-    atomic::{AtomicU64, Ordering},
-    Mutex, MutexGuard,
-};
+use loom::sync::{atomic::Ordering, Mutex, MutexGuard};
 use std::{
     collections::VecDeque,
     sync::{
@@ -80,8 +77,8 @@ pub(crate) enum State {
     Listed,
     /// It is under reclaim.
     Reclaimed,
-    /// The worker has taken it off its list.
-    Taken,
+    /// It is on no list: it is being built, or the worker has it.
+    Held,
     /// Its pages are freed, or about to be.
     Gone,
 }
@@ -122,7 +119,7 @@ pub(crate) struct Pool {
     /// Frames that are free.
     pub(crate) buddy: Mutex<Vec<usize>>,
     /// All handle words.
-    pub(crate) words: Vec<AtomicU64>,
+    pub(crate) words: Vec<HandleWord>,
     /// Words that are free, the longest free first.
     pub(crate) spare: Mutex<VecDeque<Handle>>,
     /// class.lock.
@@ -136,7 +133,6 @@ pub(crate) struct Pool {
 impl Pool {
     /// A pool of `words` words on a machine whose free frames are handed out in this order.
     pub(crate) fn new(shape: Shape, frames: &[usize], words: usize, fault: Option<Fault>) -> Self {
-        let dead = |_| AtomicU64::new(Word::dead(0).to_raw());
         let last = frames.iter().max().map_or(0, |last| last + 1);
         Self {
             fault,
@@ -145,7 +141,7 @@ impl Pool {
             frames: (0..last).map(|_| Frame::new()).collect(),
             total_frames: frames.len(),
             buddy: Mutex::new(frames.iter().rev().copied().collect()),
-            words: (0..words).map(dead).collect(),
+            words: (0..words).map(|_| HandleWord::new()).collect(),
             spare: Mutex::new((0..words).map(Handle).collect()),
             class: Mutex::new(Class {
                 zspages: Vec::new(),
@@ -203,12 +199,12 @@ impl Pool {
 
     /// Reads a word, without order.
     pub(crate) fn load(&self, handle: Handle) -> Word {
-        Word::from_raw(self.words[handle.0].load(Ordering::Relaxed))
+        self.words[handle.0].load(Ordering::Relaxed)
     }
 
     /// Writes a word that nobody else writes now.
     pub(crate) fn store(&self, handle: Handle, word: Word, ordering: Ordering) {
-        self.words[handle.0].store(word.to_raw(), ordering);
+        self.words[handle.0].store(word, ordering);
     }
 
     /// Takes LOCK for a mover if nobody has it. Returns the word as it was.
@@ -218,14 +214,8 @@ impl Pool {
             return Some(word.unlocked());
         }
         let acquire = self.ordering(Ordering::Acquire, Fault::TrylockRelaxed);
-        let (from, to) = (word.to_raw(), word.locked().to_raw());
-        let free = !word.is_locked();
-        let taken = || {
-            self.words[handle.0]
-                .compare_exchange(from, to, acquire, Ordering::Relaxed)
-                .is_ok()
-        };
-        (free && taken()).then_some(word)
+        let taken = || self.words[handle.0].replace(word, word.locked(), acquire);
+        (!word.is_locked() && taken()).then_some(word)
     }
 
     /// Frame and granule of a slot's first byte.
@@ -282,18 +272,34 @@ impl Pool {
             self.spare.lock().unwrap().push_back(handle);
             return None;
         };
+        let number = self.new_zspage(frames);
         let mut class = self.class();
-        let zspage = class.zspages.len();
-        for frame in &frames {
-            self.frames[*frame].zspage.set(zspage);
-        }
-        class.zspages.push(Zspage {
-            frames,
-            slots: Slots::new(),
-            state: State::Listed,
-        });
-        self.alloc_in(&mut class, zspage, handle);
+        class.zspages[number].state = State::Listed;
+        self.alloc_in(&mut class, number, handle);
         Some(handle)
+    }
+
+    /// L3: builds a zspage, then sets its pages movable. It is on no list yet.
+    fn new_zspage(&self, frames: Vec<usize>) -> usize {
+        let mut class = self.class();
+        let number = class.zspages.len();
+        class.zspages.push(Zspage {
+            frames: frames.clone(),
+            slots: Slots::new(),
+            state: State::Held,
+        });
+        drop(class);
+        for frame in &frames {
+            self.frames[*frame].zspage.set(number);
+        }
+        for frame in frames {
+            let lock = self.frames[frame].try_lock();
+            // A page whose lock somebody has for reasons of his own stays where it is.
+            if lock.is_some() || self.breaks(Fault::NewPagesUnlocked) {
+                self.frames[frame].movable.set(true);
+            }
+        }
+        number
     }
 
     /// The fullest zspage that has room.

@@ -4,7 +4,6 @@
 
 use super::{
     fault::Fault,
-    memory::{GRANULE, GRANULES},
     pool::{ClassLock, Handle, Pool, State},
 };
 use loom::sync::atomic::Ordering;
@@ -126,10 +125,5 @@ impl Pool {
         }
         self.spare.lock().unwrap().extend(words);
         empty
-    }
-
-    /// The page that an object begins on, for picking one to migrate.
-    pub(crate) fn frame_of(&self, handle: Handle) -> usize {
-        usize::try_from(self.load(handle).phys()).unwrap() / (GRANULE * GRANULES)
     }
 }

@@ -2,7 +2,7 @@
 
 //! Compaction against everybody else: M1, M5.
 
-use super::{holds, object, rejects, replace, start, Fault, Pool, Seen};
+use super::{holds, holds_bounded, object, rejects, replace, start, Fault, Pool, Seen};
 use crate::model::pool::{Handle, Shape};
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ fn compact_and_migrate(fault: Option<Fault>, seen: &Seen) {
 
 #[test]
 fn both_movers_at_once() {
-    holds(
+    holds_bounded(
         compact_and_migrate,
         &["0", "1", "Moved", "Busy", "NotOurs", "\"worker\""],
     );

@@ -2,7 +2,7 @@
 
 //! Freeing objects, by right and by mistake, and the pages of empty zspages: F1 to F4, L1, L2.
 
-use super::{holds, object, rejects, start, Fault, Pool, Seen};
+use super::{holds, holds_bounded, object, rejects, start, Fault, Pool, Seen};
 use crate::model::{
     free::Freed,
     pool::{Handle, Shape},
@@ -44,6 +44,31 @@ fn a_mapped_object_is_not_freed() {
 
 rejects! { free_of_a_mapped_object:
     free_must_look_at_lock(FreeIgnoresLock) => "Causality violation",
+    free_must_acquire(FreeReadsRelaxed) => "Causality violation",
+}
+
+/// A user's bug that is not caught: an object is mapped while it is being freed. The mapper takes
+/// LOCK after free has looked at it and before free has stored DEAD.
+fn map_during_free(fault: Option<Fault>, _: &Seen) {
+    let pool = Pool::new(Shape::Page, &[0, 1], 2, fault).shared();
+    let handle = object(&pool, 1);
+    let mapper = start(&pool, move |pool| {
+        if let Some(mapped) = pool.map(handle) {
+            mapped.write(2);
+            mapped.unmap();
+        }
+    });
+    pool.free(handle);
+    object(&pool, 3);
+    mapper.join().unwrap();
+}
+
+/// The limit of F1, here so that nobody relies on more: it catches a free while an object is mapped,
+/// not a map while it is freed. That would take a compare-exchange in every free.
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn a_map_that_begins_during_a_free_is_not_caught() {
+    super::explore(map_during_free, None, None);
 }
 
 /// A user's bug: two threads free one object. One of them is told.
@@ -155,7 +180,7 @@ fn work_and_malloc(fault: Option<Fault>, seen: &Seen) {
 
 #[test]
 fn malloc_may_have_what_the_worker_has_not() {
-    holds(
+    holds_bounded(
         work_and_malloc,
         &[
             "(true, false)",
@@ -165,4 +190,25 @@ fn malloc_may_have_what_the_worker_has_not() {
             "NotOurs",
         ],
     );
+}
+
+/// A page is freed and used again while the core looks whether it can move it.
+fn reuse_and_migrate(fault: Option<Fault>, seen: &Seen) {
+    let pool = Pool::new(Shape::Page, &[0, 1], 1, fault).shared();
+    let old = object(&pool, 1);
+    let mover = start(&pool, |pool| pool.migrate(0));
+    pool.free(old);
+    let new = object(&pool, 2);
+    seen.note(mover.join().unwrap());
+    while pool.work() {}
+    pool.audit(&[(new, 2)]);
+}
+
+#[test]
+fn a_page_may_come_back_at_once() {
+    holds_bounded(reuse_and_migrate, &["Moved", "Busy", "NotOurs"]);
+}
+
+rejects! { reuse_and_migrate:
+    pages_become_movable_under_their_locks(NewPagesUnlocked) => "Causality violation",
 }

@@ -19,7 +19,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// Preemptions that are tried in one run, unless LOOM_MAX_PREEMPTIONS says otherwise.
+/// Preemptions in one run of a scenario that would take too long without a bound, and of broken
+/// variants. LOOM_MAX_PREEMPTIONS overrides it.
 const PREEMPTIONS: usize = 3;
 
 /// What happened in any of the runs. A scenario that never comes to its point proves nothing.
@@ -46,11 +47,11 @@ impl Seen {
 /// A scenario: builds a pool with a fault or none, runs its threads, audits.
 type Scenario = fn(Option<Fault>, &Seen);
 
-/// Explores a scenario. Returns what happened.
-fn explore(scenario: Scenario, fault: Option<Fault>) -> Arc<Seen> {
+/// Explores a scenario with at most so many preemptions in a run. Returns what happened.
+fn explore(scenario: Scenario, fault: Option<Fault>, preemptions: Option<usize>) -> Arc<Seen> {
     let seen = Arc::new(Seen::default());
     let mut builder = Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(PREEMPTIONS));
+    builder.preemption_bound = builder.preemption_bound.or(preemptions);
     builder.max_branches = builder.max_branches.max(10_000);
     let runs = seen.clone();
     builder.check(move || scenario(fault, &runs));
@@ -59,7 +60,12 @@ fn explore(scenario: Scenario, fault: Option<Fault>) -> Arc<Seen> {
 
 /// The scenario must hold in all interleavings, and come to all these outcomes.
 fn holds(scenario: Scenario, outcomes: &[&str]) {
-    explore(scenario, None).expect(outcomes);
+    explore(scenario, None, None).expect(outcomes);
+}
+
+/// [`holds`] for scenarios with too many interleavings to try them all.
+fn holds_bounded(scenario: Scenario, outcomes: &[&str]) {
+    explore(scenario, None, Some(PREEMPTIONS)).expect(outcomes);
 }
 
 /// Tests that loom rejects broken variants of a scenario, each with what it must find.
@@ -68,7 +74,7 @@ macro_rules! rejects {
         #[test]
         #[should_panic(expected = $finding)]
         fn $test() {
-            super::explore($scenario, Some(super::Fault::$fault));
+            super::explore($scenario, Some(super::Fault::$fault), Some(super::PREEMPTIONS));
         }
     )+};
 }

@@ -2,7 +2,7 @@
 
 //! Reclaim against free, malloc, map and migration: R1 to R7.
 
-use super::{fill, holds, rejects, start, Fault, Pool, Seen};
+use super::{fill, holds, holds_bounded, rejects, start, Fault, Pool, Seen};
 use crate::model::{
     free::Freed,
     pool::{Handle, Shape},
@@ -131,7 +131,7 @@ fn a_free_during_reclaim_is_not_lost() {
 
 rejects! { reclaim_and_free:
     free_must_notice_reclaim(FreeIgnoresReclaim) => "free from inside evict",
-    the_header_keeps_its_handle(DeferOverwritesHandle) => "is lost",
+    the_header_keeps_its_handle(DeferOverwritesHandle) => "words are lost",
 }
 
 /// Evict is refused, so that what was freed meanwhile must be found among what was not.
@@ -149,8 +149,28 @@ fn a_refused_zspage_goes_back_with_what_is_left() {
 }
 
 rejects! { refused_and_free:
-    free_must_not_touch_an_isolated_zspage(FreeIgnoresReclaim) => "",
-    a_deferred_free_keeps_the_handle(DeferOverwritesHandle) => "is lost",
+    a_deferred_free_keeps_the_handle(DeferOverwritesHandle) => "words are lost",
+}
+
+/// The only object of a zspage is dropped while reclaim has it, and evict refused.
+fn refused_and_free_last(fault: Option<Fault>, seen: &Seen) {
+    let client = Client::new(Pool::new(Shape::Page, &[0], 1, fault), &[1]);
+    let user = run(&client, |client| client.invalidate(0));
+    seen.note(client.pool.reclaim(1, |_| false));
+    seen.note(user.join().unwrap());
+    client.audit();
+}
+
+#[test]
+fn an_isolated_zspage_is_freed_by_reclaim_alone() {
+    holds(
+        refused_and_free_last,
+        &["Freed", "Again", "Nothing", "Some(Free)", "Some(Deferred)"],
+    );
+}
+
+rejects! { refused_and_free_last:
+    free_must_not_touch_an_isolated_zspage(FreeIgnoresReclaim) => "Causality violation",
 }
 
 /// An entry is dropped and another one stored, in one word if that is given back too soon.
@@ -176,7 +196,7 @@ fn a_new_object_is_not_taken_for_the_old_one() {
 }
 
 rejects! { reclaim_and_replace:
-    a_word_waits_for_the_end_of_reclaim(DeferReturnsWord) => "",
+    a_word_waits_for_the_end_of_reclaim(DeferReturnsWord) => "words are lost",
 }
 
 /// An entry is stored while the only zspage with room is under reclaim.
@@ -195,7 +215,7 @@ fn malloc_leaves_an_isolated_zspage_alone() {
 }
 
 rejects! { reclaim_and_malloc:
-    malloc_must_not_use_an_isolated_zspage(MallocTakesReclaimed) => "",
+    malloc_must_not_use_an_isolated_zspage(MallocTakesReclaimed) => "the LRU has other",
 }
 
 /// A page moves while its zspage is reclaimed and one of its objects dropped.
@@ -223,11 +243,11 @@ fn pages_of_an_isolated_zspage_may_move() {
         "NotOurs",
         "\"worker\"",
     ];
-    holds(reclaim_and_migrate, &outcomes);
+    holds_bounded(reclaim_and_migrate, &outcomes);
 }
 
 rejects! { reclaim_and_migrate:
-    reclaim_finds_the_page_again(ReclaimKeepsPage) => "",
+    reclaim_finds_the_page_again(ReclaimKeepsPage) => "Causality violation",
 }
 
 /// A handle that is freed, but not yet given back, must stay unusable when its page moves.
@@ -251,7 +271,7 @@ fn deferred_and_migrate(fault: Option<Fault>, seen: &Seen) {
 
 #[test]
 fn a_deferred_free_outlives_a_migration() {
-    holds(deferred_and_migrate, &["Freed", "Moved", "Busy"]);
+    holds_bounded(deferred_and_migrate, &["Freed", "Moved", "Busy"]);
 }
 
 rejects! { deferred_and_migrate:
@@ -282,7 +302,7 @@ fn an_object_in_use_is_hot() {
 }
 
 rejects! { reclaim_and_map:
-    map_must_not_touch_the_lru(MapTouchesLru) => "",
+    map_must_not_touch_the_lru(MapTouchesLru) => "the LRU has other",
 }
 
 /// Two reclaimers and two zspages.
@@ -300,7 +320,7 @@ fn reclaimers_do_not_get_in_each_others_way() {
 }
 
 rejects! { two_reclaimers:
-    reclaim_looks_again_at_what_it_picked(PickUnchecked) => "",
+    reclaim_looks_again_at_what_it_picked(PickUnchecked) => "Causality violation",
 }
 
 /// The zspage that reclaim has picked is freed before it has the class lock.
@@ -328,5 +348,5 @@ fn a_pick_may_be_gone() {
 }
 
 rejects! { pick_and_free:
-    reclaim_looks_whether_it_is_still_there(PickUnchecked) => "",
+    reclaim_looks_whether_it_is_still_there(PickUnchecked) => "Causality violation",
 }
