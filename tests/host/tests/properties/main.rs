@@ -6,6 +6,7 @@
 
 mod fullness;
 mod header;
+mod pool;
 mod slots;
 mod span;
 mod stats;
