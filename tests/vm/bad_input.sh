@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours=normal,debug timeout=240 memory=1G cpus=2 disk=256M
+# vm: flavours=normal timeout=240 memory=1G cpus=2 disk=256M
 #
 # Wrong input from user space, as far as it reaches the module through its
 # parameters, zswap and zram (bug 26 of the list in Documentation/testing.rst):

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours=normal,debug timeout=420 memory=1G cpus=2 disk=512M
+# vm: flavours=normal timeout=420 memory=1G cpus=2 disk=512M
 #
 # Both front ends at once: zswap swaps through a pool of zsmalloc_rs while
 # files are written to and read from a zram disk on the shim.

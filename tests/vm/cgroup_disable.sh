@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours=normal,debug timeout=420 memory=1G cpus=2 disk=512M append="cgroup_disable=memory"
+# vm: flavours=normal timeout=420 memory=1G cpus=2 disk=512M append="cgroup_disable=memory"
 #
 # Without memory cgroups (bug 20 of the list in Documentation/testing.rst):
 # zswap on zsmalloc_rs works the same, and an error while a page is stored

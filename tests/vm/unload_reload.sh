@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours=normal,debug timeout=600 memory=1G cpus=2 disk=256M
+# vm: flavours=normal timeout=600 memory=1G cpus=2 disk=256M
 #
 # Unloading (bug 24 of the list in Documentation/testing.rst): refused while
 # zswap or zram has a pool, possible afterwards, many times over, and after
