@@ -11,7 +11,7 @@ set -euo pipefail
 
 on_debug || fail "this kernel has no kmemleak: run this test with flavour debug"
 tests=(zswap_smoke zram_smoke both_frontends zswap_writeback switch_under_load
-	zram_reset_smaller bad_input unload_reload)
+	zram_reset_smaller zram_one_slot cpu_hotplug bad_input unload_reload)
 skipped=0
 
 for test in "${tests[@]}"; do

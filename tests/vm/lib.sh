@@ -289,14 +289,13 @@ memcg() {
 	echo "$group"
 }
 
-# in_memcg GROUP COMMAND...: runs COMMAND inside the group.
+# in_memcg GROUP COMMAND...: becomes COMMAND inside the group; to be used with
+# "&" or in parentheses.
 in_memcg() {
 	local group=$1
 	shift
-	(
-		echo "$BASHPID" >"$group/cgroup.procs"
-		exec "$@"
-	)
+	echo "$BASHPID" >"$group/cgroup.procs"
+	exec "$@"
 }
 
 # expect_no_oom_kill GROUP

@@ -20,7 +20,7 @@ pressure() {
 	local group
 	swap_on "$disk"
 	group=$(memcg hog $((pages * 2 / 3)))
-	in_memcg "$group" "$HOG" --pages "$pages" --touches $((pages / 4)) ||
+	(in_memcg "$group" "$HOG" --pages "$pages" --touches $((pages / 4))) ||
 		fail "pages came back wrong, or the hog failed"
 	expect_no_oom_kill "$group"
 	[ "$(value "$group/memory.stat" zswpout)" -ge $((pages / 4)) ] || fail "nothing was swapped out"
