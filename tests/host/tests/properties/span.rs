@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where slots lie, against zspages drawn byte by byte. All classes there are.
+//! Where slots lie, against zspages drawn byte by byte: all classes that there are, and more.
 
-use crate::shapes;
 use zsmalloc_logic_tests::logic::{
     size_class::Geometry,
     span::{first_offset, index_at, overlapping, Span},
@@ -19,6 +18,23 @@ struct Drawn {
     tail: usize,
     /// The page of its last byte.
     last_page: usize,
+}
+
+/// The shapes of all classes, and others that would be as good: slots that end where a page does,
+/// pages on which none begins.
+fn all_shapes() -> Vec<(u32, Geometry)> {
+    let sizes = (32..=4096u32)
+        .step_by(48)
+        .chain([512, 1024, 1536, 2048, 4096]);
+    let others = sizes.flat_map(|size| (1..=16u8).map(move |pages| (size, pages)));
+    let geometry = |(size, pages): (u32, u8)| Geometry {
+        size,
+        objs: u16::try_from(u32::from(pages) * 4096 / size).unwrap(),
+        index: 0,
+        pages,
+    };
+    let others = others.map(|shape| (12, geometry(shape)));
+    crate::shapes().into_iter().chain(others).collect()
 }
 
 /// Lays the slots of a zspage into its pages, byte after byte.
@@ -49,7 +65,7 @@ fn draw(shift: u32, class: &Geometry) -> Vec<Drawn> {
 
 #[test]
 fn slots_lie_where_they_were_drawn() {
-    for (shift, class) in shapes() {
+    for (shift, class) in all_shapes() {
         for (slot, index) in draw(shift, &class).iter().zip(0u16..) {
             let span = Span::of(shift, &class, index);
             let what = format!("shift {shift} {class:?} slot {index}");
@@ -68,7 +84,7 @@ fn slots_lie_where_they_were_drawn() {
 
 #[test]
 fn a_place_leads_back_to_its_slot() {
-    for (shift, class) in shapes() {
+    for (shift, class) in all_shapes() {
         for (slot, index) in draw(shift, &class).iter().zip(0u16..) {
             let (page, offset) = slot.start.unwrap();
             assert_eq!(
@@ -82,7 +98,7 @@ fn a_place_leads_back_to_its_slot() {
 
 #[test]
 fn the_first_slot_of_each_page_is_found() {
-    for (shift, class) in shapes() {
+    for (shift, class) in all_shapes() {
         let slots = draw(shift, &class);
         for page in 0..class.nr_pages() {
             let first = slots
@@ -104,7 +120,7 @@ fn the_first_slot_of_each_page_is_found() {
 
 #[test]
 fn all_slots_with_a_byte_on_a_page_overlap_it() {
-    for (shift, class) in shapes() {
+    for (shift, class) in all_shapes() {
         let slots = draw(shift, &class);
         for page in 0..class.nr_pages() {
             let on_page = |slot: &Drawn| {
