@@ -53,10 +53,17 @@ pub fn index_at(page_shift: u32, class: &Geometry, page: usize, offset: usize) -
 pub fn first_offset(page_shift: u32, class: &Geometry, page: usize) -> usize {
     let start = low_start(page.wrapping_shl(page_shift));
     let over = start.checked_rem(class.size).unwrap_or(0);
-    if over == 0 {
+    let offset = if over == 0 {
         0
     } else {
-        u32_to_usize(class.size.wrapping_sub(over))
+        class.size.wrapping_sub(over)
+    };
+    // Bytes up to the end of the last slot; what follows is waste.
+    let end = u16_to_u32(class.objs).wrapping_mul(class.size);
+    if start.wrapping_add(offset) < end {
+        u32_to_usize(offset)
+    } else {
+        1usize.wrapping_shl(page_shift)
     }
 }
 
