@@ -103,7 +103,10 @@ fn summary(chain: u32, rule: Rule) -> (usize, u128) {
     let mut classes = oracle::merged(&oracle::unmerged(4096, u128::from(chain), rule));
     classes.dedup();
     let mut shared = classes.iter().filter(|class| class.objs > 1);
-    (classes.len(), shared.next_back().map_or(0, |class| class.size))
+    (
+        classes.len(),
+        shared.next_back().map_or(0, |class| class.size),
+    )
 }
 
 /// The tables of Documentation/mm/zsmalloc.rst are of the rule C had when they were written. That
