@@ -251,6 +251,8 @@ def demo(arguments: argparse.Namespace) -> int:
     """Runs the whole demo; the exit status."""
     root: Path = arguments.root
     inputs = root / "out" / "demo" / "inputs"
+    path = root / "out" / "demo.json"
+    path.unlink(missing_ok=True)
     started = time.monotonic()
     tree = (arguments.kernel / "source").resolve()
     say("collecting the programs' input from the kernel's source")
@@ -279,7 +281,6 @@ def demo(arguments: argparse.Namespace) -> int:
             corrupt += damaged
             complaints += what + shortfalls(run)
 
-    path = root / "out" / "demo.json"
     path.write_text(json.dumps(report(runs, corrupt, splats), indent=2) + "\n")
     print(f"\n{table(runs, expected)}\n")
     print(
