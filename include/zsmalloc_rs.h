@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * zsmalloc_rs: compressed-memory allocator, the C interface.
+ *
+ * Every function is the counterpart of the zs_* function of <linux/zsmalloc.h>
+ * with the same name, arguments and contexts; what differs is said here.
+ */
+#ifndef _ZSMALLOC_RS_H
+#define _ZSMALLOC_RS_H
+
+#include <linux/types.h>
+
+struct zsrs_pool;
+
+/**
+ * enum zsrs_mapmode - how a mapped object will be used
+ * @ZSRS_MM_RW: read and written
+ * @ZSRS_MM_RO: read only; nothing is copied back when it is unmapped
+ * @ZSRS_MM_WO: written whole; its old contents are not copied in
+ *
+ * Same values as enum zs_mapmode and enum zpool_mapmode.
+ */
+enum zsrs_mapmode {
+	ZSRS_MM_RW,
+	ZSRS_MM_RO,
+	ZSRS_MM_WO,
+};
+
+/**
+ * zsrs_create_pool() - create a pool
+ * @name: shown in debugfs and messages; copied
+ *
+ * Context: process context, may sleep.
+ * Return: the pool, or NULL if there is no memory.
+ */
+struct zsrs_pool *zsrs_create_pool(const char *name);
+
+/**
+ * zsrs_destroy_pool() - destroy a pool
+ * @pool: the pool; nobody may use it any more
+ *
+ * Objects still allocated are a bug of the caller: they are reported with
+ * their class, and their memory is leaked rather than handed out again.
+ *
+ * Context: process context, may sleep.
+ */
+void zsrs_destroy_pool(struct zsrs_pool *pool);
+
+/**
+ * zsrs_malloc() - allocate an object
+ * @pool: the pool
+ * @size: 1 to PAGE_SIZE bytes
+ * @gfp: how pages and handle words are allocated if there are none left
+ *
+ * Context: any but interrupts; sleeps only if @gfp allows it.
+ * Return: a handle, or an error pointer cast to unsigned long: -EINVAL if @size
+ * is 0, -ENOSPC if it is above PAGE_SIZE, -ENOMEM.
+ */
+unsigned long zsrs_malloc(struct zsrs_pool *pool, size_t size, gfp_t gfp);
+
+/**
+ * zsrs_free() - free an object
+ * @pool: the pool it was allocated from
+ * @handle: the handle; 0 and error pointers are ignored
+ *
+ * A handle that is not live, or that is mapped, is warned about and left alone.
+ *
+ * Context: any but interrupts, does not sleep.
+ */
+void zsrs_free(struct zsrs_pool *pool, unsigned long handle);
+
+/**
+ * zsrs_map_object() - make an object addressable
+ * @pool: the pool it was allocated from
+ * @handle: its handle
+ * @mode: what will be done with it
+ *
+ * The object cannot move or be mapped by anybody else until
+ * zsrs_unmap_object(). Nothing may sleep in between; preemption is off (not on
+ * PREEMPT_RT). Objects that cannot be addressed in place share one buffer per
+ * CPU, so only one of them can be mapped at a time on a CPU.
+ *
+ * Context: process context, not from interrupts.
+ * Return: address of the object, in the direct map; NULL with a warning if the
+ * handle is not live or the context is wrong.
+ */
+void *zsrs_map_object(struct zsrs_pool *pool, unsigned long handle,
+		      enum zsrs_mapmode mode);
+
+/**
+ * zsrs_unmap_object() - end what zsrs_map_object() began
+ * @pool: the pool
+ * @handle: the handle; its address must not be used any more
+ */
+void zsrs_unmap_object(struct zsrs_pool *pool, unsigned long handle);
+
+/**
+ * zsrs_get_total_pages() - pages that the pool's objects occupy
+ * @pool: the pool
+ *
+ * Context: any.
+ */
+unsigned long zsrs_get_total_pages(struct zsrs_pool *pool);
+
+/**
+ * zsrs_huge_class_size() - smallest object that is stored one to a page
+ * @pool: the pool
+ *
+ * Context: any.
+ * Return: bytes; the same for all pools.
+ */
+size_t zsrs_huge_class_size(struct zsrs_pool *pool);
+
+/**
+ * zsrs_lookup_class_index() - which size class an object would go to
+ * @pool: the pool
+ * @size: bytes
+ *
+ * Context: any.
+ */
+unsigned int zsrs_lookup_class_index(struct zsrs_pool *pool, unsigned int size);
+
+/**
+ * zsrs_compact() - pack objects more tightly and give back the pages won
+ * @pool: the pool
+ *
+ * Context: process context, may sleep.
+ * Return: pages given back.
+ */
+unsigned long zsrs_compact(struct zsrs_pool *pool);
+
+/**
+ * zsrs_pages_compacted() - pages that compaction has given back so far
+ * @pool: the pool
+ *
+ * Context: any.
+ */
+unsigned long zsrs_pages_compacted(struct zsrs_pool *pool);
+
+#endif

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The C interface of `include/zsmalloc_rs.h`, which says what each function does.
+//!
+//! The only place that turns numbers from outside into pools and handles. `rust/front/module.c`
+//! exports the symbols.
+
+use super::instance::Instance;
+use crate::kapi::{bindings, conv::ptr_at, gfp::Gfp, zpool::MapMode};
+use crate::object::handle::Handle;
+use core::ptr::{null_mut, NonNull};
+use kernel::{
+    ffi::{c_char, c_uint, c_ulong, c_void},
+    prelude::*,
+    str::CStr,
+};
+
+/// Error numbers are the last page of the address space: `IS_ERR_VALUE()`.
+const FIRST_ERROR: usize = usize::MAX - 4094;
+
+/// The handle behind a number; `None` for 0, error pointers and what cannot be a handle.
+///
+/// # Safety
+///
+/// Any other number must be a handle that was given out and whose object is not freed.
+#[inline(always)]
+pub(super) unsafe fn handle_from_raw(raw: usize) -> Option<Handle> {
+    if raw % 8 != 0 || raw >= FIRST_ERROR {
+        return None;
+    }
+    // SAFETY: The caller's promise.
+    NonNull::new(ptr_at(raw)).map(|word| unsafe { Handle::from_ptr(word) })
+}
+
+/// The pool behind a pointer.
+///
+/// # Safety
+///
+/// `pool` must come from [`zsrs_create_pool`] and not be destroyed.
+#[inline(always)]
+unsafe fn pool_from_raw<'a>(pool: *const Instance) -> &'a Instance {
+    // SAFETY: The caller's promise.
+    unsafe { &*pool }
+}
+
+/// See `include/zsmalloc_rs.h`.
+///
+/// # Safety
+///
+/// `name` must be NUL-terminated.
+#[no_mangle]
+pub unsafe extern "C" fn zsrs_create_pool(name: *const c_char) -> *mut c_void {
+    // SAFETY: The caller's promise.
+    let name = unsafe { CStr::from_char_ptr(name) };
+    match Instance::new(name) {
+        Ok(instance) => KBox::into_raw(instance).cast(),
+        Err(_) => null_mut(),
+    }
+}
+
+/// See `include/zsmalloc_rs.h`.
+///
+/// # Safety
+///
+/// `pool` must be null, or come from [`zsrs_create_pool`] and not be used any more.
+#[no_mangle]
+pub unsafe extern "C" fn zsrs_destroy_pool(pool: *mut c_void) {
+    if !pool.is_null() {
+        // SAFETY: The caller's promise.
+        drop(unsafe { KBox::from_raw(pool.cast::<Instance>()) });
+    }
+}
+
+/// See `include/zsmalloc_rs.h`.
+///
+/// # Safety
+///
+/// `pool` must be live.
+#[no_mangle]
+pub unsafe extern "C" fn zsrs_malloc(
+    pool: *mut c_void,
+    size: usize,
+    gfp: bindings::gfp_t,
+) -> c_ulong {
+    // SAFETY: The caller's promise.
+    let pool = unsafe { pool_from_raw(pool.cast()) }.pool();
+    match pool.malloc(size, Gfp::from_raw(gfp)) {
+        Ok(handle) => handle.addr(),
+        Err(error) => error_value(error),
+    }
+}
+
+/// An error as the number that C callers expect: `(unsigned long)ERR_PTR(error)`.
+#[cold]
+fn error_value(error: Error) -> c_ulong {
+    let positive = usize::try_from(error.to_errno().wrapping_neg()).unwrap_or(0);
+    positive.wrapping_neg()
+}
+
+/// See `include/zsmalloc_rs.h`.
+///
+/// # Safety
+///
+/// `pool` must be live; `handle` 0, an error, or from [`zsrs_malloc`] of that pool.
+#[no_mangle]
+pub unsafe extern "C" fn zsrs_free(pool: *mut c_void, handle: c_ulong) {
+    // SAFETY: The caller's promise.
+    let pool = unsafe { pool_from_raw(pool.cast()) }.pool();
+    // SAFETY: The caller's promise.
+    if let Some(handle) = unsafe { handle_from_raw(handle) } {
+        pool.free(handle);
+    }
+}
+
+/// See `include/zsmalloc_rs.h`.
+///
+/// # Safety
+///
+/// `pool` must be live, and `handle` an object of it.
+#[no_mangle]
+pub unsafe extern "C" fn zsrs_map_object(
+    pool: *mut c_void,
+    handle: c_ulong,
+    mode: c_uint,
+) -> *mut c_void {
+    // SAFETY: The caller's promise.
+    let pool = unsafe { pool_from_raw(pool.cast()) }.pool();
+    // SAFETY: The caller's promise.
+    let Some(handle) = (unsafe { handle_from_raw(handle) }) else {
+        return null_mut();
+    };
+    let address = pool.map(handle, MapMode::from_raw(mode));
+    address.map_or(null_mut(), |address| address.as_ptr().cast())
+}
+
+/// See `include/zsmalloc_rs.h`.
+///
+/// # Safety
+///
+/// `pool` must be live, and `handle` an object of it that the caller has mapped.
+#[no_mangle]
+pub unsafe extern "C" fn zsrs_unmap_object(pool: *mut c_void, handle: c_ulong) {
+    // SAFETY: The caller's promise.
+    let pool = unsafe { pool_from_raw(pool.cast()) }.pool();
+    // SAFETY: The caller's promise.
+    if let Some(handle) = unsafe { handle_from_raw(handle) } {
+        pool.unmap(handle);
+    }
+}
+
+/// See `include/zsmalloc_rs.h`.
+///
+/// # Safety
+///
+/// `pool` must be live.
+#[no_mangle]
+pub unsafe extern "C" fn zsrs_get_total_pages(pool: *mut c_void) -> c_ulong {
+    // SAFETY: The caller's promise.
+    unsafe { pool_from_raw(pool.cast()) }.pool().total_pages()
+}
+
+/// See `include/zsmalloc_rs.h`.
+///
+/// # Safety
+///
+/// `pool` must be live.
+#[no_mangle]
+pub unsafe extern "C" fn zsrs_huge_class_size(pool: *mut c_void) -> usize {
+    // SAFETY: The caller's promise.
+    unsafe { pool_from_raw(pool.cast()) }.pool().huge_class_size()
+}
+
+/// See `include/zsmalloc_rs.h`.
+///
+/// # Safety
+///
+/// `pool` must be live.
+#[no_mangle]
+pub unsafe extern "C" fn zsrs_lookup_class_index(pool: *mut c_void, size: c_uint) -> c_uint {
+    // SAFETY: The caller's promise.
+    let pool = unsafe { pool_from_raw(pool.cast()) }.pool();
+    pool.class_index(crate::logic::conv::u32_to_usize(size))
+}

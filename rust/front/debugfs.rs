@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What debugfs shows: `zsmalloc_rs/stats` and, for each pool, `classes` and `stats`.
+
+use crate::kapi::debugfs::{Dir, SeqFile, Show};
+use crate::logic::fullness::{Group, EMPTY, NR_GROUPS};
+use crate::logic::stats::ClassCount;
+use crate::pool::{class::SizeClass, shared::Shared, Pool};
+use core::fmt::{self, Write};
+use kernel::{c_str, prelude::*};
+
+/// Shows the module's counters in `dir`.
+pub(super) fn show_module(dir: &Dir, shared: &'static Shared) {
+    // SAFETY: It is static: the module's state outlives its directory.
+    unsafe { dir.file(c_str!("stats"), shared) };
+}
+
+/// Shows a pool in `dir`, which the caller drops before the pool.
+pub(super) fn show_pool(dir: &Dir, pool: &KBox<Pool>) {
+    let classes: *const Pool = &**pool;
+    // SAFETY: `Instance` drops the directory before the pool, which does not move: it is boxed.
+    unsafe { dir.file(c_str!("classes"), classes.cast::<Classes>()) };
+    // SAFETY: As above.
+    unsafe { dir.file(c_str!("stats"), classes) };
+}
+
+impl Show for Shared {
+    fn show(&self, file: &mut SeqFile) -> fmt::Result {
+        let usage = self.usage();
+        writeln!(file, "pools {}", usage.pools)?;
+        writeln!(file, "zspages_live {}", usage.zspages)?;
+        writeln!(file, "pages_live {}", usage.pages)?;
+        writeln!(file, "words_live {}", usage.words)?;
+        writeln!(file, "word_pages {}", usage.word_pages)
+    }
+}
+
+impl Show for Pool {
+    fn show(&self, file: &mut SeqFile) -> fmt::Result {
+        let counts = || self.classes().iter().map(|class| (class, class.count()));
+        let objects: usize = counts().map(|(_, count)| count.inuse).sum();
+        let free: usize = counts().map(|(class, count)| count.free_bytes(class.geometry())).sum();
+        let compactable: usize = counts()
+            .map(|(class, count)| count.can_compact(class.geometry()))
+            .sum();
+        writeln!(file, "pages {}", self.total_pages())?;
+        writeln!(file, "objects {objects}")?;
+        writeln!(file, "free_slot_bytes {free}")?;
+        writeln!(file, "compactable_pages {compactable}")
+    }
+}
+
+/// A pool, shown class by class in the columns of C zsmalloc.
+#[repr(transparent)]
+struct Classes(Pool);
+
+/// The sums in the last line of `classes`.
+#[derive(Default)]
+struct Totals {
+    /// Zspages of each fullness group.
+    groups: [usize; NR_GROUPS],
+    /// Slots.
+    slots: usize,
+    /// Objects.
+    inuse: usize,
+    /// Pages.
+    pages: usize,
+    /// Pages that compaction could give back.
+    freeable: usize,
+}
+
+impl Show for Classes {
+    fn show(&self, file: &mut SeqFile) -> fmt::Result {
+        write!(file, " {:>5} {:>5}", "class", "size")?;
+        for column in ["10%", "20%", "30%", "40%", "50%", "60%", "70%", "80%", "90%", "99%", "100%"] {
+            write!(file, " {column:>9}")?;
+        }
+        writeln!(
+            file,
+            " {:>13} {:>10} {:>10} {:>16} {:>8}",
+            "obj_allocated", "obj_used", "pages_used", "pages_per_zspage", "freeable"
+        )?;
+        let mut totals = Totals::default();
+        // Class numbers fall as sizes grow.
+        for class in self.0.classes().iter().rev() {
+            totals.show_class(class, file)?;
+        }
+        totals.show(file)
+    }
+}
+
+impl Totals {
+    /// Shows one class and adds it up.
+    fn show_class(&mut self, class: &SizeClass, file: &mut SeqFile) -> fmt::Result {
+        let geometry = class.geometry();
+        let mut zspages = [0; NR_GROUPS];
+        let count = {
+            let guard = class.lock();
+            for (number, group) in zspages.iter_mut().zip(Group::all()) {
+                *number = guard.zspages_in(group);
+            }
+            class.count()
+        };
+        write!(file, " {:>5} {:>5}", geometry.index, geometry.size)?;
+        for ((number, total), group) in zspages.iter().zip(&mut self.groups).zip(Group::all()) {
+            *total = total.wrapping_add(*number);
+            if group != EMPTY {
+                write!(file, " {number:>9}")?;
+            }
+        }
+        let row = Row::new(class, &count);
+        self.slots = self.slots.wrapping_add(row.slots);
+        self.inuse = self.inuse.wrapping_add(count.inuse);
+        self.pages = self.pages.wrapping_add(row.pages);
+        self.freeable = self.freeable.wrapping_add(row.freeable);
+        writeln!(
+            file,
+            " {:>13} {:>10} {:>10} {:>16} {:>8}",
+            row.slots, count.inuse, row.pages, geometry.pages, row.freeable
+        )
+    }
+
+    /// Shows the sums.
+    fn show(&self, file: &mut SeqFile) -> fmt::Result {
+        write!(file, "\n {:>5} {:>5}", "Total", "")?;
+        for (total, group) in self.groups.iter().zip(Group::all()) {
+            if group != EMPTY {
+                write!(file, " {total:>9}")?;
+            }
+        }
+        writeln!(
+            file,
+            " {:>13} {:>10} {:>10} {:>16} {:>8}",
+            self.slots, self.inuse, self.pages, "", self.freeable
+        )
+    }
+}
+
+/// The figures of one class that are worked out.
+struct Row {
+    /// Slots of its zspages.
+    slots: usize,
+    /// Their pages.
+    pages: usize,
+    /// Pages that compaction could give back.
+    freeable: usize,
+}
+
+impl Row {
+    /// Works them out.
+    fn new(class: &SizeClass, count: &ClassCount) -> Self {
+        let geometry = class.geometry();
+        Self {
+            slots: count.slots(geometry),
+            pages: count.pages(geometry),
+            freeable: count.can_compact(geometry),
+        }
+    }
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a Rust module of 6.12 cannot say itself: module parameters, and exports
+ * of functions that are written in Rust (rust/front/cabi.rs).
+ */
+
+#include <linux/export.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <zsmalloc_rs.h>
+
+unsigned int zsrs_chain = 8;
+module_param_named(chain, zsrs_chain, uint, 0444);
+MODULE_PARM_DESC(chain, "Longest chain of pages in a zspage, 4 to 16 (default 8)");
+
+EXPORT_SYMBOL_GPL(zsrs_create_pool);
+EXPORT_SYMBOL_GPL(zsrs_destroy_pool);
+EXPORT_SYMBOL_GPL(zsrs_malloc);
+EXPORT_SYMBOL_GPL(zsrs_free);
+EXPORT_SYMBOL_GPL(zsrs_map_object);
+EXPORT_SYMBOL_GPL(zsrs_unmap_object);
+EXPORT_SYMBOL_GPL(zsrs_get_total_pages);
+EXPORT_SYMBOL_GPL(zsrs_huge_class_size);
+EXPORT_SYMBOL_GPL(zsrs_lookup_class_index);
+
+

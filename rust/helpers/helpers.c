@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Inline functions and macros of the kernel that Rust cannot call, wrapped.
+ * One file per C header; each function forwards and does nothing else.
+ *
+ * Sorted alphabetically.
+ */
+
+#include "bug.c"
+#include "debugfs.c"
+#include "local_lock.c"
+#include "mm.c"
+#include "page_flags.c"
+#include "pagemap.c"
+#include "percpu.c"
+#include "preempt.c"
+#include "sched.c"
+#include "topology.c"

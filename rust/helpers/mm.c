@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/io.h>
+#include <linux/mm.h>
+
+void rust_helper_get_page(struct page *page)
+{
+	get_page(page);
+}
+
+void rust_helper_put_page(struct page *page)
+{
+	put_page(page);
+}
+
+unsigned long rust_helper_page_to_pfn(struct page *page)
+{
+	return page_to_pfn(page);
+}
+
+struct page *rust_helper_pfn_to_page(unsigned long pfn)
+{
+	return pfn_to_page(pfn);
+}
+
+void *rust_helper_page_address(struct page *page)
+{
+	return page_address(page);
+}
+
+struct zone *rust_helper_page_zone(struct page *page)
+{
+	return page_zone(page);
+}
+
+phys_addr_t rust_helper_virt_to_phys(void *addr)
+{
+	return virt_to_phys(addr);
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/page-flags.h>
+
+void rust_helper___SetPageZsmalloc(struct page *page)
+{
+	__SetPageZsmalloc(page);
+}
+
+void rust_helper___ClearPageZsmalloc(struct page *page)
+{
+	__ClearPageZsmalloc(page);
+}
+
+bool rust_helper_PageZsmalloc(struct page *page)
+{
+	return PageZsmalloc(page);
+}
+
+void rust_helper_SetPagePrivate(struct page *page)
+{
+	SetPagePrivate(page);
+}
+
+void rust_helper_ClearPagePrivate(struct page *page)
+{
+	ClearPagePrivate(page);
+}
+
+bool rust_helper_PageIsolated(struct page *page)
+{
+	return PageIsolated(page);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Headers that `bindgen` reads for rust/kapi/bindings.rs. Only the names in
+ * bindgen_parameters are taken from them; the rest is the kernel crate's.
+ *
+ * Sorted alphabetically.
+ */
+
+#include <linux/gfp.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/mm_types.h>
+#include <linux/mmzone.h>
+#include <linux/zpool.h>
+
+/* Expressions that bindgen cannot evaluate by itself. */
+const gfp_t RUST_CONST_HELPER___GFP_MOVABLE = __GFP_MOVABLE;
+const u32 RUST_CONST_HELPER_ZPDESC_PAGE_SHIFT = PAGE_SHIFT;
+
+/* Where struct page keeps what zpdesc overlays: zpdesc_rs.rs asserts on these. */
+const size_t RUST_CONST_HELPER_ZPDESC_FLAGS = offsetof(struct page, flags);
+const size_t RUST_CONST_HELPER_ZPDESC_LRU = offsetof(struct page, lru);
+const size_t RUST_CONST_HELPER_ZPDESC_MAPPING = offsetof(struct page, mapping);
+const size_t RUST_CONST_HELPER_ZPDESC_INDEX = offsetof(struct page, index);
+const size_t RUST_CONST_HELPER_ZPDESC_PRIVATE = offsetof(struct page, private);
+const size_t RUST_CONST_HELPER_ZPDESC_PAGE_TYPE = offsetof(struct page, page_type);
+const size_t RUST_CONST_HELPER_ZPDESC_REFCOUNT = offsetof(struct page, _refcount);
+#ifdef CONFIG_MEMCG
+const size_t RUST_CONST_HELPER_ZPDESC_END = offsetof(struct page, memcg_data);
+#else
+const size_t RUST_CONST_HELPER_ZPDESC_END = sizeof(struct page);
+#endif
+
+/* Module parameters: rust/front/module.c. */
+extern unsigned int zsrs_chain;

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Read-only text files in debugfs (`<linux/debugfs.h>`, `<linux/seq_file.h>`).
+
+use super::bindings;
+use core::{fmt, marker::PhantomData, ptr::null_mut};
+use kernel::{
+    ffi::{c_int, c_ushort, c_void},
+    prelude::*,
+    str::CStr,
+};
+
+/// The file that is being shown.
+pub(crate) struct SeqFile(*mut bindings::seq_file);
+
+impl fmt::Write for SeqFile {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // SAFETY: The file is open while it is shown; the length goes with the text.
+        unsafe { bindings::seq_write(self.0, text.as_ptr().cast::<c_void>(), text.len()) };
+        // A full buffer is no error: the C side shows the file again with a larger one.
+        Ok(())
+    }
+}
+
+/// Something whose state can be read as text.
+pub(crate) trait Show: Sync {
+    /// Writes the text. May sleep.
+    fn show(&self, file: &mut SeqFile) -> fmt::Result;
+}
+
+/// A directory in debugfs, removed with all that is in it when dropped.
+///
+/// debugfs is for people: that something could not be created is no error for anybody else, so
+/// nothing here fails. The C side accepts error pointers as parents.
+pub(crate) struct Dir {
+    /// The C object, or an error pointer.
+    dentry: *mut bindings::dentry,
+}
+
+// SAFETY: debugfs does its own locking; the pointer is not dereferenced here.
+unsafe impl Send for Dir {}
+// SAFETY: As above.
+unsafe impl Sync for Dir {}
+
+impl Dir {
+    /// Creates a directory at the top of debugfs.
+    pub(crate) fn new(name: &CStr) -> Self {
+        Self::create(name, null_mut())
+    }
+
+    /// Creates a directory in this one.
+    pub(crate) fn dir(&self, name: &CStr) -> Self {
+        Self::create(name, self.dentry)
+    }
+
+    /// Creates a directory; null is the top.
+    fn create(name: &CStr, parent: *mut bindings::dentry) -> Self {
+        // SAFETY: The name is copied; parents are null or come from here.
+        let dentry = unsafe { bindings::debugfs_create_dir(name.as_char_ptr(), parent) };
+        Self { dentry }
+    }
+
+    /// Creates a file that shows `data`.
+    ///
+    /// # Safety
+    ///
+    /// `data` must live until this directory is dropped.
+    pub(crate) unsafe fn file<T: Show>(&self, name: &CStr, data: *const T) {
+        let (name, data) = (name.as_char_ptr(), data.cast_mut().cast::<c_void>());
+        let ops: *const bindings::file_operations = &File::<T>::OPS;
+        // SAFETY: The name is copied; the operations live as long as the module, and the
+        // directory's removal waits for those who use them.
+        unsafe { bindings::debugfs_create_file(name, MODE, self.dentry, data, ops) };
+    }
+}
+
+/// Everybody may read (root only, in fact: debugfs itself is mounted for root).
+const MODE: c_ushort = 0o100444;
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        // SAFETY: Error pointers are accepted. Waits for readers of the files.
+        unsafe { bindings::debugfs_remove(self.dentry) };
+    }
+}
+
+/// The file operations for showing a `T`.
+struct File<T>(PhantomData<T>);
+
+impl<T: Show> File<T> {
+    /// One table for each `T`.
+    const OPS: bindings::file_operations = bindings::file_operations {
+        open: Some(Self::open),
+        read: Some(bindings::seq_read),
+        llseek: Some(bindings::seq_lseek),
+        release: Some(bindings::single_release),
+        // SAFETY: All members may be null or zero.
+        ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
+    };
+
+    /// `file_operations::open`.
+    unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: debugfs put the data pointer there.
+        let data = unsafe { (*inode).i_private };
+        // SAFETY: `file` is being opened; `show` takes what `data` points to.
+        unsafe { bindings::single_open(file, Some(Self::show), data) }
+    }
+
+    /// The callback of `single_open`.
+    unsafe extern "C" fn show(seq: *mut bindings::seq_file, _: *mut c_void) -> c_int {
+        // SAFETY: `single_open` put the data pointer there.
+        let data = unsafe { (*seq).private };
+        // SAFETY: It points to a `T` that lives as long as the file, by `Dir::file`.
+        let shown = unsafe { &*data.cast::<T>() };
+        match shown.show(&mut SeqFile(seq)) {
+            Ok(()) => 0,
+            Err(_) => EINVAL.to_errno(),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The direct map: the kernel addresses of physical memory (`<asm/page.h>`).
+//!
+//! `__va()` is an addition on the 64-bit architectures this module supports. The constant is
+//! worked out once, so that the hot paths need no call.
+
+use super::{
+    bindings,
+    conv::{addr_of, ptr_at},
+};
+use crate::logic::conv::{u64_to_usize, usize_to_u64};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use kernel::{ffi::c_void, prelude::*};
+
+/// Kernel address minus physical address of every byte of the direct map, modulo 2^64.
+static OFFSET: AtomicUsize = AtomicUsize::new(0);
+
+/// Works out the offset of the direct map. Once, before anything else here is used. May sleep.
+pub(crate) fn init() -> Result {
+    // Slab memory lies in the direct map.
+    let probe = KBox::new(0u64, GFP_KERNEL)?;
+    let virt: *const u64 = &*probe;
+    // SAFETY: `virt` is an address in the direct map; nothing is accessed.
+    let phys = unsafe { bindings::virt_to_phys(virt.cast_mut().cast::<c_void>()) };
+    // Relaxed: only this module's callers read it, and module init is ordered before them.
+    OFFSET.store(addr_of(virt).wrapping_sub(u64_to_usize(phys)), Ordering::Relaxed);
+    Ok(())
+}
+
+/// The kernel address of a physical address, `__va()`.
+#[inline(always)]
+pub(crate) fn phys_to_virt<T>(phys: u64) -> *mut T {
+    ptr_at(u64_to_usize(phys).wrapping_add(OFFSET.load(Ordering::Relaxed)))
+}
+
+/// The physical address of an address in the direct map, `__pa()`.
+#[inline(always)]
+pub(crate) fn virt_to_phys<T>(virt: *const T) -> u64 {
+    usize_to_u64(addr_of(virt).wrapping_sub(OFFSET.load(Ordering::Relaxed)))
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Allocation flags that come from a caller (`<linux/gfp_types.h>`).
+//!
+//! The kernel crate's `alloc::Flags` cannot be built from a `gfp_t`, and callers of `zs_malloc`
+//! pass one.
+
+use super::bindings;
+
+/// A `gfp_t`.
+#[derive(Clone, Copy)]
+pub(crate) struct Gfp(bindings::gfp_t);
+
+impl Gfp {
+    /// May sleep and do I/O.
+    pub(crate) const KERNEL: Self = Self(bindings::GFP_KERNEL);
+
+    /// Takes over what a C caller passed.
+    #[inline(always)]
+    pub(crate) const fn from_raw(gfp: bindings::gfp_t) -> Self {
+        Self(gfp)
+    }
+
+    /// The `gfp_t` for a C callee.
+    #[inline(always)]
+    pub(crate) const fn as_raw(self) -> bindings::gfp_t {
+        self.0
+    }
+
+    /// The same for memory that is addressed all the time and cannot move: slabs, handle words.
+    #[inline(always)]
+    pub(crate) const fn for_metadata(self) -> Self {
+        Self(self.0 & !(bindings::__GFP_HIGHMEM | bindings::__GFP_MOVABLE))
+    }
+
+    /// The same for pages of objects.
+    #[inline(always)]
+    pub(crate) const fn for_objects(self) -> Self {
+        // Pages are movable only together with working migration.
+        Self(self.0 & !bindings::__GFP_MOVABLE)
+    }
+}

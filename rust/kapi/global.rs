@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A shared object that C callbacks without an argument can find.
+
+use core::{
+    ptr::{null_mut, NonNull},
+    sync::atomic::{AtomicPtr, Ordering},
+};
+use kernel::{
+    alloc::KBox,
+    prelude::*,
+};
+
+/// A place for one pinned `T` while a module is loaded.
+///
+/// # Invariants
+///
+/// The pointer is null, or comes from `Pin<KBox<T>>` and belongs to the [`Published`] that
+/// [`Global::publish`] returned.
+pub(crate) struct Global<T: Sync + 'static>(AtomicPtr<T>);
+
+impl<T: Sync + 'static> Global<T> {
+    /// An empty place.
+    pub(crate) const fn new() -> Self {
+        Self(AtomicPtr::new(null_mut()))
+    }
+
+    /// Puts `value` in the place until the returned value is dropped.
+    pub(crate) fn publish(&'static self, value: Pin<KBox<T>>) -> Published<T> {
+        // SAFETY: It is pinned again, in effect, by never being moved out of the allocation.
+        let raw = KBox::into_raw(unsafe { Pin::into_inner_unchecked(value) });
+        // Pairs with the Acquire load in `get`: who sees the pointer sees the value.
+        self.0.store(raw, Ordering::Release);
+        Published { place: self }
+    }
+
+    /// The object, `None` outside of its publication.
+    ///
+    /// The reference is good for as long as the module is in use: whoever can call into the module
+    /// (through an exported symbol, a registered driver or a live pool) holds a reference to the
+    /// module, and the publication ends in the module's exit, after the last of them is gone.
+    #[inline(always)]
+    pub(crate) fn get(&'static self) -> Option<&'static T> {
+        // Pairs with the Release store in `publish`.
+        let ptr = NonNull::new(self.0.load(Ordering::Acquire))?;
+        // SAFETY: By the type invariant it points to a live `T`, shared only (`T: Sync`).
+        Some(unsafe { ptr.as_ref() })
+    }
+}
+
+/// Keeps a [`Global`]'s object published.
+pub(crate) struct Published<T: Sync + 'static> {
+    /// Where it is.
+    place: &'static Global<T>,
+}
+
+impl<T: Sync + 'static> Drop for Published<T> {
+    fn drop(&mut self) {
+        // Pairs with nothing: module exit runs alone.
+        let raw = self.place.0.swap(null_mut(), Ordering::AcqRel);
+        // SAFETY: By the type invariant of `Global` the pointer came from a `KBox`.
+        drop(unsafe { KBox::from_raw(raw) });
+    }
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe abstractions over the kernel interfaces that the `kernel` crate of 6.12 lacks.
+//!
+//! One file per C header or concept. What differs between kernel versions stays here, in
+//! `rust/helpers` and in `zpdesc_rs.rs`.
+
+pub(crate) mod bindings;
+pub(crate) mod conv;
+pub(crate) mod cpuhp;
+pub(crate) mod cpumask;
+pub(crate) mod debugfs;
+pub(crate) mod direct_map;
+pub(crate) mod free_page;
+pub(crate) mod gfp;
+pub(crate) mod global;
+pub(crate) mod kmem_cache;
+pub(crate) mod local_lock;
+pub(crate) mod percpu;
+pub(crate) mod pinned_slice;
+pub(crate) mod preempt;
+pub(crate) mod warn;
+pub(crate) mod zpool;

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bounce buffers: where an object in two separate pages is put together while it is mapped.
+//!
+//! One page-sized buffer per CPU, under that CPU's local lock from map to unmap. Buffers come from
+//! `kmalloc`: zswap wants an address in the direct map.
+
+use super::handle::Handle;
+use crate::kapi::{
+    cpumask::Cpu,
+    direct_map::phys_to_virt,
+    local_lock,
+    percpu::PerCpu,
+    zpool::MapMode,
+};
+use crate::logic::{header::HEADER_SIZE, word::Word};
+use crate::zpdesc_rs::{Zpdesc, PAGE_SIZE};
+use core::{
+    mem::MaybeUninit,
+    ptr::{copy_nonoverlapping, null_mut, NonNull},
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
+};
+use kernel::prelude::*;
+
+/// What a buffer is, to the slab allocator.
+type Buffer = MaybeUninit<[u8; PAGE_SIZE]>;
+
+/// One CPU's buffer. Fields other than `buffer` belong to the holder of the CPU's local lock.
+struct Bounce {
+    /// `PAGE_SIZE` bytes; null while the CPU is offline.
+    buffer: AtomicPtr<u8>,
+    /// The handle it is used for; 0 if it is not.
+    owner: AtomicUsize,
+    /// What the object is mapped for needs no copy back.
+    read_only: AtomicBool,
+}
+
+/// The two pieces of an object that spans pages.
+struct Pieces {
+    /// Start of the contents in the first page.
+    first: NonNull<u8>,
+    /// Bytes there.
+    first_len: usize,
+    /// Start of the second page.
+    second: NonNull<u8>,
+    /// Bytes there.
+    second_len: usize,
+}
+
+impl Pieces {
+    /// The pieces of the object at `word`, in slots of `size` bytes.
+    ///
+    /// The word's LOCK is held, so the object does not move and the link to its second page is
+    /// stable (W3).
+    fn of(word: Word, size: usize) -> Option<Self> {
+        // SAFETY: The object's page is typed and stays ours while the word is locked.
+        let zpdesc = unsafe { Zpdesc::from_phys(word.phys()) };
+        let second = zpdesc.next()?.address();
+        let start = phys_to_virt::<u8>(word.phys()).wrapping_add(HEADER_SIZE);
+        let offset = crate::kapi::conv::addr_of(start) & (PAGE_SIZE - 1);
+        // A header never ends a page exactly with the contents beginning on the next one: slots
+        // are multiples of 16 bytes.
+        let first_len = PAGE_SIZE - offset;
+        Some(Self {
+            first: NonNull::new(start)?,
+            first_len,
+            second,
+            second_len: size.checked_sub(HEADER_SIZE)?.checked_sub(first_len)?,
+        })
+    }
+
+    /// Copies the object into `buffer`.
+    fn gather(&self, buffer: NonNull<u8>) {
+        let buffer = buffer.as_ptr();
+        // SAFETY: The piece lies in a page of ours, locked; it and the buffer are a page at most.
+        unsafe { copy_nonoverlapping(self.first.as_ptr(), buffer, self.first_len) };
+        let rest = buffer.wrapping_add(self.first_len);
+        // SAFETY: As above.
+        unsafe { copy_nonoverlapping(self.second.as_ptr(), rest, self.second_len) };
+    }
+
+    /// Copies `buffer` into the object.
+    fn scatter(&self, buffer: NonNull<u8>) {
+        let buffer = buffer.as_ptr();
+        // SAFETY: As in `gather`.
+        unsafe { copy_nonoverlapping(buffer, self.first.as_ptr(), self.first_len) };
+        let rest = buffer.wrapping_add(self.first_len);
+        // SAFETY: As in `gather`.
+        unsafe { copy_nonoverlapping(rest, self.second.as_ptr(), self.second_len) };
+    }
+}
+
+/// The buffers of all CPUs.
+pub(crate) struct BounceBuffers(PerCpu<Bounce>);
+
+impl BounceBuffers {
+    /// No buffers yet: [`Self::prepare`] brings a CPU's. May sleep.
+    pub(crate) fn new() -> Result<Self> {
+        let buffers = PerCpu::new(|| Bounce {
+            buffer: AtomicPtr::new(null_mut()),
+            owner: AtomicUsize::new(0),
+            read_only: AtomicBool::new(false),
+        })?;
+        Ok(Self(buffers))
+    }
+
+    /// Allocates the buffer of a CPU that is about to come online. May sleep.
+    pub(crate) fn prepare(&self, cpu: Cpu) -> Result {
+        let bounce = self.0.of_cpu(cpu);
+        if bounce.buffer.load(Ordering::Relaxed).is_null() {
+            let buffer: *mut Buffer = KBox::into_raw(KBox::new_uninit(GFP_KERNEL)?);
+            bounce.buffer.store(buffer.cast(), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Frees the buffer of a CPU on which nothing runs any more. May sleep.
+    pub(crate) fn dead(&self, cpu: Cpu) {
+        let buffer = &self.0.of_cpu(cpu).buffer;
+        if let Some(buffer) = NonNull::new(buffer.swap(null_mut(), Ordering::Relaxed)) {
+            // SAFETY: From `prepare`; nobody runs on the CPU, so nobody uses it.
+            drop(unsafe { KBox::from_raw(buffer.as_ptr().cast::<Buffer>()) });
+        }
+    }
+
+    /// Puts the object at `word` into this CPU's buffer and returns it. The caller holds the
+    /// word's LOCK. `None`, with a warning, if the CPU's buffer is in use.
+    ///
+    /// The task stays on its CPU until [`Self::put`].
+    pub(crate) fn get(
+        &self,
+        handle: Handle,
+        word: Word,
+        size: usize,
+        mode: MapMode,
+    ) -> Option<NonNull<u8>> {
+        local_lock::lock();
+        let bounce = self.0.current_cpu();
+        let buffer = NonNull::new(bounce.buffer.load(Ordering::Relaxed));
+        let pieces = Pieces::of(word, size);
+        let (Some(buffer), Some(pieces)) = (buffer, pieces) else {
+            local_lock::unlock();
+            return None;
+        };
+        if mode != MapMode::WriteOnly {
+            pieces.gather(buffer);
+        }
+        bounce.owner.store(handle.addr(), Ordering::Relaxed);
+        let read_only = mode == MapMode::ReadOnly;
+        bounce.read_only.store(read_only, Ordering::Relaxed);
+        Some(buffer)
+    }
+
+    /// This CPU's buffer is in use. With preemption off.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.0.current_cpu().owner.load(Ordering::Relaxed) != 0
+    }
+
+    /// Ends what [`Self::get`] began: copies back what may have been written. False if this CPU's
+    /// buffer is not used for `handle`.
+    pub(crate) fn put(&self, handle: Handle, word: Word, size: usize) -> bool {
+        let bounce = self.0.current_cpu();
+        if bounce.owner.load(Ordering::Relaxed) != handle.addr() {
+            return false;
+        }
+        let buffer = NonNull::new(bounce.buffer.load(Ordering::Relaxed));
+        let read_only = bounce.read_only.load(Ordering::Relaxed);
+        if let (Some(buffer), Some(pieces), false) = (buffer, Pieces::of(word, size), read_only) {
+            pieces.scatter(buffer);
+        }
+        bounce.owner.store(0, Ordering::Relaxed);
+        local_lock::unlock();
+        true
+    }
+}
+
+impl Drop for BounceBuffers {
+    fn drop(&mut self) {
+        for cpu in crate::kapi::cpumask::possible_cpus() {
+            self.dead(cpu);
+        }
+    }
+}
+

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Handles: addresses of handle words, and the atomic operations on them.
+//!
+//! The rules (W1 to W6 in `Documentation/locking.rst`): a word's location changes only under its
+//! class's lock together with its LOCK bit; LOCK is taken by mappers, who may wait for each other,
+//! and by movers, who only try.
+
+use crate::kapi::{conv::addr_of, preempt};
+use crate::logic::word::Word;
+use core::{
+    ptr::NonNull,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// The address of a handle word.
+///
+/// # Invariants
+///
+/// It points into a live page of words ([`WordCache`](super::words::WordCache)).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Handle(NonNull<AtomicU64>);
+
+impl Handle {
+    /// The handle of a word.
+    ///
+    /// # Safety
+    ///
+    /// `word` must point into a page of words, which lives as long as the handle is used: until the
+    /// object it belongs to is freed.
+    #[inline(always)]
+    pub(crate) unsafe fn from_ptr(word: NonNull<AtomicU64>) -> Self {
+        // INVARIANT: the caller's promise.
+        Self(word)
+    }
+
+    /// The number that stands for the handle outside: never 0, a multiple of 8.
+    #[inline(always)]
+    pub(crate) fn addr(self) -> usize {
+        addr_of(self.0.as_ptr())
+    }
+
+    /// The pointer to the word.
+    #[inline(always)]
+    pub(super) fn as_ptr(self) -> NonNull<AtomicU64> {
+        self.0
+    }
+
+    /// The word itself.
+    #[inline(always)]
+    fn word(&self) -> &AtomicU64 {
+        // SAFETY: Live by the invariant; words are only ever accessed as atomics.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Reads the word, for its class only or under its class's lock.
+    #[inline(always)]
+    pub(crate) fn load(self) -> Word {
+        // Relaxed: what is read without a lock (class, DEAD) is checked again under it.
+        Word::from_raw(self.word().load(Ordering::Relaxed))
+    }
+
+    /// Writes the word. Under its class's lock, with LOCK held by the caller or by nobody: mappers
+    /// who could take it meanwhile do not know the handle yet, or no more.
+    #[inline(always)]
+    pub(crate) fn store(self, word: Word) {
+        // Release: pairs with the Acquire of `lock`. A mapper sees the object this word leads to,
+        // copied, with its links.
+        self.word().store(word.to_raw(), Ordering::Release);
+    }
+
+    /// Takes the word's LOCK; waits for whoever has it. `None` if the word is dead.
+    ///
+    /// For mappers only, with preemption off (except on PREEMPT_RT). Two users who map one object
+    /// at once wait for each other here; movers hold it for the time of one copy.
+    #[inline(always)]
+    pub(crate) fn lock(self) -> Option<Word> {
+        loop {
+            let word = self.load().unlocked();
+            if word.is_dead() {
+                return None;
+            }
+            if self.try_lock(word) {
+                return Some(word);
+            }
+            preempt::cpu_relax();
+        }
+    }
+
+    /// Takes the word's LOCK if the word still is `unlocked`.
+    #[inline(always)]
+    fn try_lock(self, unlocked: Word) -> bool {
+        let (from, to) = (unlocked.to_raw(), unlocked.locked().to_raw());
+        // Acquire: pairs with the Release of `unlock` (contents) and of `store` (a new location).
+        let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
+        self.word()
+            .compare_exchange_weak(from, to, success, failure)
+            .is_ok()
+    }
+
+    /// Releases the LOCK that the caller took when the word was `unlocked`.
+    #[inline(always)]
+    pub(crate) fn unlock(self, unlocked: Word) {
+        // Release: pairs with the Acquire of `try_lock`. Who takes the lock next, a mapper or a
+        // mover about to copy, sees what was written to the object.
+        self.word().store(unlocked.to_raw(), Ordering::Release);
+    }
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A mapped object: exclusive use of its memory.
+
+use super::{
+    bounce::BounceBuffers,
+    handle::Handle,
+    slot::payload_offset,
+};
+use crate::kapi::{direct_map::phys_to_virt, preempt, zpool::MapMode};
+use crate::logic::word::Word;
+use core::ptr::NonNull;
+
+/// Why an object was not mapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refused {
+    /// The handle belongs to no object.
+    Dead,
+    /// In an interrupt, where the owner of the word or of the buffer may be what was interrupted.
+    Interrupt,
+    /// Another object that spans pages is mapped on this CPU.
+    Busy,
+}
+
+/// Keeps the task on its CPU from map to unmap, so that whoever holds a word is running.
+///
+/// Not on PREEMPT_RT: compressors take sleeping locks there while an object is mapped.
+#[inline(always)]
+fn pin_task() {
+    if !cfg!(CONFIG_PREEMPT_RT) {
+        preempt::disable();
+    }
+}
+
+/// Ends [`pin_task`].
+#[inline(always)]
+fn unpin_task() {
+    if !cfg!(CONFIG_PREEMPT_RT) {
+        preempt::enable();
+    }
+}
+
+/// Maps an object and returns its address. `size` gives the slot size in bytes of a class number.
+///
+/// The word is locked, and preemption off, until [`unmap`].
+#[inline(always)]
+pub(crate) fn map(
+    buffers: &BounceBuffers,
+    handle: Handle,
+    mode: MapMode,
+    size: impl FnOnce(u32) -> usize,
+) -> Result<NonNull<u8>, Refused> {
+    if preempt::in_interrupt() {
+        return Err(Refused::Interrupt);
+    }
+    pin_task();
+    let Some(word) = handle.lock() else {
+        unpin_task();
+        return Err(Refused::Dead);
+    };
+    if word.is_split() {
+        return map_split(buffers, handle, word, mode, size(word.class()));
+    }
+    Ok(address(word))
+}
+
+/// Where the contents of a direct object are.
+#[inline(always)]
+fn address(word: Word) -> NonNull<u8> {
+    let start = phys_to_virt::<u8>(word.phys()).wrapping_add(payload_offset(word));
+    // SAFETY: Addresses of memory are not null.
+    unsafe { NonNull::new_unchecked(start) }
+}
+
+/// [`map`] for an object in two separate pages.
+#[cold]
+#[inline(never)]
+fn map_split(
+    buffers: &BounceBuffers,
+    handle: Handle,
+    word: Word,
+    mode: MapMode,
+    size: usize,
+) -> Result<NonNull<u8>, Refused> {
+    // On PREEMPT_RT another task may have the buffer, and is waited for.
+    let busy = !cfg!(CONFIG_PREEMPT_RT) && buffers.is_busy();
+    let buffer = if busy {
+        None
+    } else {
+        buffers.get(handle, word, size, mode)
+    };
+    buffer.ok_or_else(|| {
+        handle.unlock(word);
+        unpin_task();
+        Refused::Busy
+    })
+}
+
+/// Ends [`map`]. False if the object is not mapped, or not by this CPU: nothing was done then.
+#[inline(always)]
+pub(crate) fn unmap(
+    buffers: &BounceBuffers,
+    handle: Handle,
+    size: impl FnOnce(u32) -> usize,
+) -> bool {
+    let word = handle.load();
+    if !word.is_locked() {
+        return false;
+    }
+    if word.is_split() && !buffers.put(handle, word.unlocked(), size(word.class())) {
+        return false;
+    }
+    handle.unlock(word.unlocked());
+    unpin_task();
+    true
+}

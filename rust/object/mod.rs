@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The few unsafe primitives on object memory.
+//!
+//! Handle words, object headers, copies, mapped objects, and the zspages that hold them. Safe
+//! functions here rest on invariants of the types; `rust/pool`, which is all policy, needs no
+//! `unsafe` of its own.
+
+pub(crate) mod bounce;
+pub(crate) mod handle;
+pub(crate) mod mapped;
+pub(crate) mod slot;
+pub(crate) mod words;
+pub(crate) mod zspage;

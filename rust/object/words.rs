@@ -1,0 +1,488 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where handle words live: pages of our own, shared by all pools of the module.
+//!
+//! Each CPU has a magazine of free words, so that allocating and freeing one takes no lock and no
+//! atomic operation. Magazines are refilled from and spilled to the depot, a batch at a time. A
+//! page all of whose words are back in the depot goes back to the kernel.
+//!
+//! A word that belongs to no object is DEAD and stays a word, so a stale handle is recognised.
+//! Nothing here is called under a class's lock.
+
+use super::handle::Handle;
+use crate::kapi::{
+    conv::{addr_of, ptr_at},
+    free_page,
+    gfp::Gfp,
+    percpu::PerCpu,
+    preempt::PreemptGuard,
+};
+use crate::logic::{conv::u64_to_usize, conv::usize_to_u64, word::Word};
+use crate::zpdesc_rs::PAGE_SIZE;
+use core::{
+    cell::Cell,
+    mem::size_of,
+    ptr::NonNull,
+    sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering},
+};
+use kernel::{
+    new_spinlock,
+    prelude::*,
+    sync::SpinLock,
+};
+
+/// Words in a magazine.
+const MAGAZINE: usize = 64;
+/// Words moved between a magazine and the depot at a time.
+const BATCH: usize = MAGAZINE / 2;
+/// Words in a page, after its own header.
+const WORDS: usize = PAGE_SIZE / size_of::<AtomicU64>() - HEADER_WORDS;
+/// Size of a page's header in words.
+const HEADER_WORDS: usize = 4;
+/// The end of a page's free list.
+const END: usize = WORDS;
+
+/// A word that belongs to no object: its owner may make it an object's handle.
+///
+/// It must be given back to [`WordCache::free`]; dropping it would leak the word.
+#[must_use]
+pub(crate) struct FreeWord(Handle);
+
+impl FreeWord {
+    /// Takes a word back from an object that is no more. The caller was the object's only user.
+    #[inline(always)]
+    pub(crate) fn retire(handle: Handle) -> Self {
+        handle.store(Word::dead(0));
+        Self(handle)
+    }
+
+    /// The handle that the word will be.
+    #[inline(always)]
+    pub(crate) fn handle(&self) -> Handle {
+        self.0
+    }
+
+    /// Makes the word an object's, at the place that `word` says.
+    #[inline(always)]
+    pub(crate) fn publish(self, word: Word) -> Handle {
+        self.0.store(word);
+        self.0
+    }
+}
+
+/// A page of words.
+///
+/// # Invariants
+///
+/// Free words below `bump` are linked from `head` by index, through their payloads; words at
+/// `bump` and above were never used. All fields are guarded by the depot's lock.
+#[repr(C)]
+struct WordPage {
+    /// Neighbours on the depot's list of pages with free words.
+    next: Cell<Option<NonNull<WordPage>>>,
+    /// See `next`.
+    prev: Cell<Option<NonNull<WordPage>>>,
+    /// First free word, [`END`] if there is none below `bump`.
+    head: Cell<u32>,
+    /// First word that was never used.
+    bump: Cell<u32>,
+    /// Words that are out: in magazines or objects.
+    out: Cell<usize>,
+    /// The words.
+    words: [AtomicU64; WORDS],
+}
+const _: () = assert!(size_of::<WordPage>() == PAGE_SIZE);
+
+impl WordPage {
+    /// Makes a fresh page a page of words, none of which was ever used.
+    fn format(page: NonNull<u8>) -> NonNull<Self> {
+        let page = page.cast::<Self>();
+        // SAFETY: A page has the size of a `WordPage`; cells and atomics may be all zero.
+        unsafe { page.as_ptr().cast::<u8>().write_bytes(0, PAGE_SIZE) };
+        // SAFETY: Just initialised, and not shared yet.
+        unsafe { page.as_ref() }.head.set(to_u32(END));
+        page
+    }
+
+    /// The page that a word lies in.
+    fn of(handle: &Handle) -> &Self {
+        let page = ptr_at::<Self>(handle.addr() & !(PAGE_SIZE - 1));
+        // SAFETY: Words lie in pages of words, which live while one of their words is out.
+        unsafe { &*page }
+    }
+
+    /// Takes a free word.
+    fn pop(&self) -> Option<FreeWord> {
+        let head = to_usize(self.head.get());
+        let index = if head == END {
+            let fresh = to_usize(self.bump.get());
+            self.bump.set(to_u32(fresh.min(WORDS - 1)).wrapping_add(1));
+            fresh
+        } else {
+            let link = Word::from_raw(self.words.get(head)?.load(Ordering::Relaxed));
+            self.head.set(to_u32(u64_to_usize(link.payload())));
+            head
+        };
+        let word = self.words.get(index)?;
+        self.out.set(self.out.get().wrapping_add(1));
+        // SAFETY: It lies in this page, which lives while the word is out.
+        Some(FreeWord::retire(unsafe { Handle::from_ptr(NonNull::from(word)) }))
+    }
+
+    /// Puts a word of this page back.
+    fn push(&self, word: FreeWord) {
+        let base: *const AtomicU64 = self.words.as_ptr();
+        let index = word.0.addr().wrapping_sub(addr_of(base)) / size_of::<AtomicU64>();
+        let link = usize_to_u64(to_usize(self.head.get()));
+        word.0.store(Word::dead(link));
+        self.head.set(to_u32(index));
+        self.out.set(self.out.get().wrapping_sub(1));
+    }
+
+    /// All words are out.
+    fn is_full(&self) -> bool {
+        self.out.get() == WORDS
+    }
+}
+
+/// Narrows an index of a word.
+fn to_u32(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+/// Widens an index of a word.
+fn to_usize(index: u32) -> usize {
+    crate::logic::conv::u32_to_usize(index)
+}
+
+/// A doubly linked list of pages of words.
+struct PageList(Cell<Option<NonNull<WordPage>>>);
+
+impl PageList {
+    /// The first page.
+    fn first(&self) -> Option<&WordPage> {
+        // SAFETY: Pages on a list are live, and the list is reached under the depot's lock.
+        self.0.get().map(|page| unsafe { page.as_ref() })
+    }
+
+    /// Puts a page at the front.
+    fn push(&self, page: &WordPage) {
+        page.prev.set(None);
+        page.next.set(self.0.get());
+        if let Some(next) = self.first() {
+            next.prev.set(Some(NonNull::from(page)));
+        }
+        self.0.set(Some(NonNull::from(page)));
+    }
+
+    /// Takes a page off.
+    fn remove(&self, page: &WordPage) {
+        // SAFETY: Neighbours of a page on the list are live.
+        match page.prev.get().map(|prev| unsafe { prev.as_ref() }) {
+            Some(prev) => prev.next.set(page.next.get()),
+            None => self.0.set(page.next.get()),
+        }
+        // SAFETY: As above.
+        if let Some(next) = page.next.get().map(|next| unsafe { next.as_ref() }) {
+            next.prev.set(page.prev.get());
+        }
+    }
+
+    /// Takes the first page off.
+    fn pop(&self) -> Option<NonNull<WordPage>> {
+        let page = self.first()?;
+        self.remove(page);
+        Some(NonNull::from(page))
+    }
+}
+
+/// The words that are in no magazine.
+struct Depot {
+    /// Pages with free words; the one that a word came back to last is first.
+    partial: PageList,
+    /// All pages of words.
+    pages: usize,
+    /// Words that are out of the depot: in magazines or objects.
+    out: usize,
+}
+
+// SAFETY: The pages on its list are its own.
+unsafe impl Send for Depot {}
+
+impl Depot {
+    /// Moves up to [`BATCH`] words into `batch`.
+    fn fill(&mut self, batch: &mut Batch) {
+        while batch.len < BATCH {
+            let Some(page) = self.partial.first() else {
+                return;
+            };
+            let Some(word) = page.pop() else {
+                return;
+            };
+            if page.is_full() {
+                self.partial.remove(page);
+            }
+            batch.push(word);
+            self.out = self.out.wrapping_add(1);
+        }
+    }
+
+    /// Adds a page.
+    fn add(&mut self, page: NonNull<WordPage>) {
+        // SAFETY: The caller has just formatted it.
+        self.partial.push(unsafe { page.as_ref() });
+        self.pages = self.pages.wrapping_add(1);
+    }
+
+    /// Takes words back; pages that are free now go to `empty`.
+    fn take_back(&mut self, batch: &mut Batch, empty: &PageList) {
+        while let Some(word) = batch.pop() {
+            let handle = word.handle();
+            let page = WordPage::of(&handle);
+            if page.is_full() {
+                self.partial.push(page);
+            }
+            page.push(word);
+            self.out = self.out.wrapping_sub(1);
+            if page.out.get() == 0 {
+                self.partial.remove(page);
+                empty.push(page);
+                self.pages = self.pages.wrapping_sub(1);
+            }
+        }
+    }
+}
+
+/// A few free words on their way between a magazine and the depot.
+struct Batch {
+    /// The words, `len` of them.
+    words: [Option<FreeWord>; BATCH],
+    /// How many.
+    len: usize,
+}
+
+impl Batch {
+    /// None.
+    fn new() -> Self {
+        Self {
+            words: [const { None }; BATCH],
+            len: 0,
+        }
+    }
+
+    /// Adds a word. The batch is not full.
+    fn push(&mut self, word: FreeWord) {
+        if let Some(slot) = self.words.get_mut(self.len) {
+            *slot = Some(word);
+            self.len = self.len.wrapping_add(1);
+        }
+    }
+
+    /// Takes a word.
+    fn pop(&mut self) -> Option<FreeWord> {
+        self.len = self.len.checked_sub(1)?;
+        self.words.get_mut(self.len)?.take()
+    }
+}
+
+/// A CPU's free words. Changed only by that CPU, with preemption off; interrupts do not come here.
+struct Magazine {
+    /// How many words there are.
+    len: AtomicUsize,
+    /// The words, `len` of them.
+    words: [AtomicPtr<AtomicU64>; MAGAZINE],
+}
+
+impl Magazine {
+    /// An empty magazine.
+    fn new() -> Self {
+        Self {
+            len: AtomicUsize::new(0),
+            words: [const { AtomicPtr::new(core::ptr::null_mut()) }; MAGAZINE],
+        }
+    }
+
+    /// Takes the word that came last: its line is likely in the cache.
+    #[inline(always)]
+    fn pop(&self) -> Option<FreeWord> {
+        let len = self.len.load(Ordering::Relaxed).checked_sub(1)?;
+        let word = NonNull::new(self.words.get(len)?.load(Ordering::Relaxed))?;
+        self.len.store(len, Ordering::Relaxed);
+        // SAFETY: Free words are put here by `push` only, out of live pages.
+        Some(FreeWord(unsafe { Handle::from_ptr(word) }))
+    }
+
+    /// Puts a word in; gives it back if there is no room.
+    #[inline(always)]
+    fn push(&self, word: FreeWord) -> Result<(), FreeWord> {
+        let len = self.len.load(Ordering::Relaxed);
+        let Some(slot) = self.words.get(len) else {
+            return Err(word);
+        };
+        slot.store(word.0.as_ptr().as_ptr(), Ordering::Relaxed);
+        self.len.store(len.wrapping_add(1), Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// All handle words of the module.
+#[pin_data(PinnedDrop)]
+pub(crate) struct WordCache {
+    /// Free words of each CPU.
+    magazines: PerCpu<Magazine>,
+    /// The rest.
+    #[pin]
+    depot: SpinLock<Depot>,
+}
+
+impl WordCache {
+    /// No words yet. May sleep.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            magazines: PerCpu::new(Magazine::new)?,
+            depot <- new_spinlock!(
+                Depot { partial: PageList(Cell::new(None)), pages: 0, out: 0 },
+                "zsmalloc_rs::depot"
+            ),
+        })
+    }
+
+    /// Allocates a word. Sleeps only if `gfp` allows it.
+    #[inline(always)]
+    pub(crate) fn alloc(&self, gfp: Gfp) -> Option<FreeWord> {
+        let guard = PreemptGuard::new();
+        let word = self.magazines.this_cpu(&guard).pop();
+        drop(guard);
+        match word {
+            Some(word) => Some(word),
+            None => self.refill(gfp),
+        }
+    }
+
+    /// Frees a word. Does not sleep.
+    #[inline(always)]
+    pub(crate) fn free(&self, word: FreeWord) {
+        let guard = PreemptGuard::new();
+        let pushed = self.magazines.this_cpu(&guard).push(word);
+        drop(guard);
+        if let Err(word) = pushed {
+            self.spill(word);
+        }
+    }
+
+    /// Gets a batch of words from the depot, one for the caller.
+    #[cold]
+    fn refill(&self, gfp: Gfp) -> Option<FreeWord> {
+        let mut batch = Batch::new();
+        self.depot.lock().fill(&mut batch);
+        if batch.len == 0 {
+            let page = WordPage::format(free_page::alloc(gfp)?);
+            let mut depot = self.depot.lock();
+            depot.add(page);
+            depot.fill(&mut batch);
+        }
+        let word = batch.pop();
+        self.stock(&mut batch);
+        word
+    }
+
+    /// Puts a batch into this CPU's magazine, and what does not fit back into the depot.
+    fn stock(&self, batch: &mut Batch) {
+        let guard = PreemptGuard::new();
+        let magazine = self.magazines.this_cpu(&guard);
+        while let Some(word) = batch.pop() {
+            if let Err(word) = magazine.push(word) {
+                // Another task has filled the magazine meanwhile.
+                batch.push(word);
+                break;
+            }
+        }
+        drop(guard);
+        self.take_back(batch);
+    }
+
+    /// Makes room in this CPU's magazine by giving a batch, `word` among it, to the depot.
+    #[cold]
+    fn spill(&self, word: FreeWord) {
+        let mut batch = Batch::new();
+        batch.push(word);
+        let guard = PreemptGuard::new();
+        let magazine = self.magazines.this_cpu(&guard);
+        while batch.len < BATCH {
+            let Some(word) = magazine.pop() else {
+                break;
+            };
+            batch.push(word);
+        }
+        drop(guard);
+        self.take_back(&mut batch);
+    }
+
+    /// Gives words to the depot and free pages to the kernel.
+    fn take_back(&self, batch: &mut Batch) {
+        if batch.len == 0 {
+            return;
+        }
+        let empty = PageList(Cell::new(None));
+        self.depot.lock().take_back(batch, &empty);
+        while let Some(page) = empty.pop() {
+            // SAFETY: From `free_page::alloc`, and none of its words is out.
+            unsafe { free_page::free(page.cast()) };
+        }
+    }
+
+    /// Empties the magazine of a CPU that is gone, or of any CPU when nobody uses the cache.
+    pub(crate) fn drain(&self, cpu: crate::kapi::cpumask::Cpu) {
+        let magazine = self.magazines.of_cpu(cpu);
+        let mut batch = Batch::new();
+        while let Some(word) = magazine.pop() {
+            batch.push(word);
+            if batch.len == BATCH {
+                self.take_back(&mut batch);
+            }
+        }
+        self.take_back(&mut batch);
+    }
+
+    /// Words that belong to objects, and pages of words. Exact while nobody allocates or frees.
+    pub(crate) fn usage(&self) -> WordUsage {
+        let depot = self.depot.lock();
+        let (out, pages) = (depot.out, depot.pages);
+        drop(depot);
+        let idle: usize = self
+            .magazines
+            .all()
+            .map(|magazine| magazine.len.load(Ordering::Relaxed))
+            .sum();
+        WordUsage {
+            live: out.saturating_sub(idle),
+            pages,
+        }
+    }
+}
+
+/// What [`WordCache::usage`] counts.
+pub(crate) struct WordUsage {
+    /// Words that belong to objects.
+    pub(crate) live: usize,
+    /// Pages of words.
+    pub(crate) pages: usize,
+}
+
+#[pinned_drop]
+impl PinnedDrop for WordCache {
+    fn drop(self: Pin<&mut Self>) {
+        for cpu in crate::kapi::cpumask::possible_cpus() {
+            self.drain(cpu);
+        }
+        let usage = self.usage();
+        if usage.live != 0 {
+            // Their owners could still write through them: the pages stay allocated.
+            pr_err!(
+                "{} objects were never freed; {} pages of handle words are leaked\n",
+                usage.live,
+                usage.pages
+            );
+        }
+    }
+}

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Zspages: chains of pages with the slots of one size class, and the lists they are on.
+//!
+//! A zspage is on exactly one list, or owned by whoever took it off. All fields are guarded by the
+//! lock of the class, which is the zspage's `Owner`: they are cells, so `&Zspage` cannot leave the
+//! task that holds the lock.
+
+use super::{handle::Handle, slot::Slot};
+use crate::kapi::{
+    conv::ptr_at,
+    gfp::Gfp,
+    kmem_cache::{KmemCache, SlabBox},
+};
+use crate::logic::{
+    conv::u64_to_usize,
+    freelist::Slots,
+    fullness::{Group, GroupSet, EMPTY, NR_GROUPS},
+    header::Header,
+    size_class::Geometry,
+    span::{first_offset, index_at, Span},
+    word::Word,
+};
+use crate::zpdesc_rs::{Chain, Zpdesc, PAGE_SHIFT, PAGE_SIZE};
+use core::{cell::Cell, ptr::NonNull};
+
+/// A chain of pages with the slots of one size class.
+///
+/// # Invariants
+///
+/// `owner` outlives the zspage: it owns the lists that the zspage is on. The `zspage` field of
+/// every page of `chain` points here.
+pub(crate) struct Zspage<Owner> {
+    /// Neighbours on its list, a ring.
+    next: Cell<Option<NonNull<Self>>>,
+    /// See `next`.
+    prev: Cell<Option<NonNull<Self>>>,
+    /// Its size class.
+    owner: NonNull<Owner>,
+    /// Its pages.
+    chain: Chain,
+    /// Which slots are free.
+    slots: Cell<Slots>,
+    /// The list it is on.
+    group: Cell<Group>,
+}
+
+// SAFETY: It is reached under its owner's lock only.
+unsafe impl<Owner: Sync> Send for Zspage<Owner> {}
+
+/// Where zspages come from.
+pub(crate) type ZspageCache<Owner> = KmemCache<Zspage<Owner>>;
+
+/// A zspage that is on no list. Dropping it frees its pages: not under a class's lock.
+#[must_use]
+pub(crate) struct ZspageBox<Owner>(SlabBox<Zspage<Owner>>);
+
+impl<Owner: Sync> ZspageBox<Owner> {
+    /// Allocates a zspage of class `class` for `owner`, all slots free. Sleeps only if `gfp`
+    /// allows it.
+    ///
+    /// It must be put on a list of `owner`, or dropped before `owner` is.
+    pub(crate) fn new(
+        cache: &ZspageCache<Owner>,
+        gfp: Gfp,
+        owner: &Owner,
+        class: &Geometry,
+    ) -> Option<Self> {
+        let chain = Chain::alloc(gfp, class.nr_pages(), class.is_huge(), |place| {
+            first_offset(PAGE_SHIFT, class, place).min(PAGE_SIZE - 1)
+        })?;
+        let zspage = Zspage {
+            next: Cell::new(None),
+            prev: Cell::new(None),
+            owner: NonNull::from(owner),
+            chain,
+            slots: Cell::new(Slots::new()),
+            group: Cell::new(EMPTY),
+        };
+        // Where the slab has no memory, the chain goes back with the value.
+        let zspage = cache.alloc(gfp, zspage)?;
+        // INVARIANT: the pages point to it.
+        zspage.chain.set_zspage(NonNull::from(&*zspage));
+        Some(Self(zspage))
+    }
+
+    /// Slots that are allocated.
+    pub(crate) fn inuse(&self) -> u16 {
+        self.0.inuse()
+    }
+
+    /// Takes the zspage out of our hands: its objects are still allocated, but their pool is
+    /// destroyed. The pages are never used again.
+    pub(crate) fn leak(self) {
+        let raw = self.0.into_raw();
+        // SAFETY: Owned until now. Moves the chain out; the slab object is freed as plain memory.
+        unsafe { core::ptr::addr_of!((*raw.as_ptr()).chain).read() }.leak();
+        // SAFETY: `raw` is a slab object whose value was moved out: only its memory is freed.
+        drop(unsafe { SlabBox::from_raw(raw.cast::<core::mem::MaybeUninit<Zspage<Owner>>>()) });
+    }
+}
+
+impl<Owner: Sync> Zspage<Owner> {
+    /// The zspage that the page at a physical address belongs to, if that is a zspage of `owner`.
+    ///
+    /// The caller holds `owner`'s lock, and has the address from the word of a live object.
+    #[inline(always)]
+    pub(crate) fn at<'g>(owner: &'g Owner, phys: u64) -> Option<(&'g Self, &'g Zpdesc)> {
+        // SAFETY: Words of live objects lead to pages of ours.
+        let zpdesc: &'g Zpdesc = unsafe { Zpdesc::from_phys(phys) };
+        let zspage = NonNull::new(zpdesc.zspage().cast::<Self>())?;
+        // SAFETY: Pages of ours point to their zspage; under its owner's lock it stays.
+        let zspage = unsafe { zspage.as_ref() };
+        (zspage.owner == NonNull::from(owner)).then_some((zspage, zpdesc))
+    }
+
+    /// Slots that are allocated.
+    #[inline(always)]
+    pub(crate) fn inuse(&self) -> u16 {
+        self.slots.get().inuse()
+    }
+
+    /// Which slots are free.
+    #[inline(always)]
+    pub(crate) fn slots(&self) -> Slots {
+        self.slots.get()
+    }
+
+    /// Records which slots are free.
+    #[inline(always)]
+    pub(crate) fn set_slots(&self, slots: Slots) {
+        self.slots.set(slots);
+    }
+
+    /// The slot `index`, below the class's number of objects.
+    #[inline(always)]
+    pub(crate) fn slot(&self, class: &Geometry, index: u16) -> Slot<'_> {
+        let span = Span::of(PAGE_SHIFT, class, index);
+        // INVARIANT: the span lies in this chain.
+        Slot {
+            zpdesc: self.chain.page(span.page),
+            offset: span.offset,
+            crosses: span.crosses,
+            huge: class.is_huge(),
+        }
+    }
+
+    /// The slot that the object of `word` is in, which lies on `zpdesc`; with its index.
+    #[inline(always)]
+    pub(crate) fn slot_of<'g>(
+        &'g self,
+        class: &Geometry,
+        zpdesc: &'g Zpdesc,
+        word: Word,
+    ) -> (Slot<'g>, u16) {
+        let offset = u64_to_usize(word.phys()) & (PAGE_SIZE - 1);
+        let index = index_at(PAGE_SHIFT, class, zpdesc.place(), offset);
+        // INVARIANT: an object's word leads to its slot.
+        let slot = Slot {
+            zpdesc,
+            offset,
+            crosses: false,
+            huge: class.is_huge(),
+        };
+        (slot, index)
+    }
+}
+
+/// The handle in the header of an allocated slot.
+///
+/// Headers are written by this module only, and say whose slot it is until it is freed.
+pub(crate) fn handle_in(header: Header) -> Option<Handle> {
+    let word = NonNull::new(ptr_at(header.handle()?))?;
+    // SAFETY: The word of an allocated object lives.
+    Some(unsafe { Handle::from_ptr(word) })
+}
+
+/// A list of zspages: a ring, reached through its first. Owns what is on it.
+struct List<Owner>(Cell<Option<NonNull<Zspage<Owner>>>>);
+
+impl<Owner> List<Owner> {
+    /// An empty list.
+    const fn new() -> Self {
+        Self(Cell::new(None))
+    }
+
+    /// The first zspage.
+    #[inline(always)]
+    fn first(&self) -> Option<&Zspage<Owner>> {
+        self.0.get().map(Self::follow)
+    }
+
+    /// A zspage on a list of this owner.
+    #[inline(always)]
+    fn follow<'g>(zspage: NonNull<Zspage<Owner>>) -> &'g Zspage<Owner> {
+        // SAFETY: Zspages on a list live until they are taken off, under the owner's lock.
+        unsafe { zspage.as_ref() }
+    }
+
+    /// Puts a zspage at the front.
+    #[inline(always)]
+    fn push_front(&self, zspage: NonNull<Zspage<Owner>>) {
+        let new = Self::follow(zspage);
+        let (next, prev) = match self.first() {
+            Some(first) => (NonNull::from(first), first.prev.get().unwrap_or(zspage)),
+            None => (zspage, zspage),
+        };
+        new.next.set(Some(next));
+        new.prev.set(Some(prev));
+        Self::follow(next).prev.set(Some(zspage));
+        Self::follow(prev).next.set(Some(zspage));
+        self.0.set(Some(zspage));
+    }
+
+    /// Takes a zspage of this list off.
+    #[inline(always)]
+    fn remove(&self, zspage: &Zspage<Owner>) {
+        let this = NonNull::from(zspage);
+        let next = zspage.next.take().unwrap_or(this);
+        let prev = zspage.prev.take().unwrap_or(this);
+        Self::follow(prev).next.set(Some(next));
+        Self::follow(next).prev.set(Some(prev));
+        if self.0.get() == Some(this) {
+            self.0.set((next != this).then_some(next));
+        }
+        if next == this {
+            zspage.next.set(None);
+            zspage.prev.set(None);
+        }
+    }
+}
+
+/// All zspages of a size class, by fullness.
+///
+/// # Invariants
+///
+/// Every zspage is on the list of its `group`; `filled` has the groups whose lists are not empty,
+/// `counts` their lengths.
+pub(crate) struct ZspageLists<Owner> {
+    /// A list for each group.
+    lists: [List<Owner>; NR_GROUPS],
+    /// Zspages in each group.
+    counts: [Cell<u32>; NR_GROUPS],
+    /// Groups whose lists are not empty.
+    filled: Cell<GroupSet>,
+}
+
+// SAFETY: It owns the zspages on it, and is reached under the owner's lock.
+unsafe impl<Owner: Sync> Send for ZspageLists<Owner> {}
+
+impl<Owner: Sync> ZspageLists<Owner> {
+    /// No zspages.
+    pub(crate) fn new() -> Self {
+        Self {
+            lists: [const { List::new() }; NR_GROUPS],
+            counts: [const { Cell::new(0) }; NR_GROUPS],
+            filled: Cell::new(GroupSet::new()),
+        }
+    }
+
+    /// The groups whose lists are not empty.
+    #[inline(always)]
+    pub(crate) fn filled(&self) -> GroupSet {
+        self.filled.get()
+    }
+
+    /// Zspages in a group.
+    pub(crate) fn count(&self, group: Group) -> usize {
+        let count = self.counts.get(group.index()).map_or(0, Cell::get);
+        crate::logic::conv::u32_to_usize(count)
+    }
+
+    /// The first zspage of a group.
+    #[inline(always)]
+    pub(crate) fn first(&self, group: Group) -> Option<&Zspage<Owner>> {
+        self.lists.get(group.index())?.first()
+    }
+
+    /// Puts a zspage on the list of its group.
+    pub(crate) fn insert(&self, zspage: ZspageBox<Owner>, class: &Geometry) -> &Zspage<Owner> {
+        let raw = zspage.0.into_raw();
+        let zspage = List::follow(raw);
+        self.add(zspage, Group::of(zspage.inuse(), class.objs));
+        zspage
+    }
+
+    /// Moves a zspage to the list that its number of objects now belongs to.
+    #[inline(always)]
+    pub(crate) fn relist(&self, zspage: &Zspage<Owner>, class: &Geometry) {
+        let group = Group::of(zspage.inuse(), class.objs);
+        if group != zspage.group.get() {
+            self.del(zspage);
+            self.add(zspage, group);
+        }
+    }
+
+    /// Takes a zspage off. Nobody else may refer to it any more when it is dropped.
+    pub(crate) fn remove(&self, zspage: &Zspage<Owner>) -> ZspageBox<Owner> {
+        self.del(zspage);
+        // SAFETY: It came from `insert`, and is on no list now.
+        ZspageBox(unsafe { SlabBox::from_raw(NonNull::from(zspage)) })
+    }
+
+    /// Links a zspage.
+    #[inline(always)]
+    fn add(&self, zspage: &Zspage<Owner>, group: Group) {
+        let index = group.index();
+        let (Some(list), Some(count)) = (self.lists.get(index), self.counts.get(index)) else {
+            return;
+        };
+        list.push_front(NonNull::from(zspage));
+        // INVARIANT: list, group, count and set change together.
+        zspage.group.set(group);
+        count.set(count.get().wrapping_add(1));
+        self.filled.set(self.filled.get().with(group));
+    }
+
+    /// Unlinks a zspage.
+    #[inline(always)]
+    fn del(&self, zspage: &Zspage<Owner>) {
+        let group = zspage.group.get();
+        let index = group.index();
+        let (Some(list), Some(count)) = (self.lists.get(index), self.counts.get(index)) else {
+            return;
+        };
+        list.remove(zspage);
+        // INVARIANT: list, count and set change together.
+        count.set(count.get().wrapping_sub(1));
+        if list.first().is_none() {
+            self.filled.set(self.filled.get().without(group));
+        }
+    }
+}
+

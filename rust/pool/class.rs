@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A size class: zspages of one shape, and their lock.
+//!
+//! What needs the lock is a method of [`ClassGuard`]. Nothing is allocated, freed or slept on
+//! under it: zspages come in from outside, and go out as values that are dropped outside.
+
+use crate::logic::{
+    freelist::Slot,
+    fullness::Group,
+    header::Header,
+    size_class::Geometry,
+    stats::ClassCount,
+};
+use crate::object::{
+    handle::Handle,
+    words::FreeWord,
+    zspage::{Zspage, ZspageBox, ZspageLists},
+};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use kernel::{
+    new_spinlock,
+    prelude::*,
+    sync::{
+        lock::{spinlock::SpinLockBackend, Guard},
+        SpinLock,
+    },
+};
+
+/// A size class of one pool.
+#[pin_data]
+pub(crate) struct SizeClass {
+    /// Shape of its zspages.
+    geometry: Geometry,
+    /// Its number in the class table: what handle words say.
+    number: u16,
+    /// Objects allocated. Written under the lock, read without.
+    inuse: AtomicUsize,
+    /// Zspages. Written under the lock, read without.
+    zspages: AtomicUsize,
+    /// Its zspages, by fullness.
+    #[pin]
+    lists: SpinLock<ZspageLists<SizeClass>>,
+}
+
+/// How a caller has misused a handle. Nothing was changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Misuse {
+    /// It belongs to no object: freed twice, or never allocated.
+    Dead,
+    /// The object is mapped.
+    Mapped,
+    /// It is not an object of this pool.
+    Foreign,
+}
+
+/// What is left over when an object is freed: the caller disposes of it without the class's lock.
+#[must_use]
+pub(crate) struct Freed {
+    /// The word that was its handle.
+    pub(super) word: FreeWord,
+    /// Its zspage, if it was the last object.
+    pub(super) emptied: Option<ZspageBox<SizeClass>>,
+}
+
+impl SizeClass {
+    /// An empty class.
+    pub(super) fn new(geometry: Geometry, number: u16) -> impl PinInit<Self> {
+        pin_init!(Self {
+            geometry,
+            number,
+            inuse: AtomicUsize::new(0),
+            zspages: AtomicUsize::new(0),
+            lists <- new_spinlock!(ZspageLists::new(), "zsmalloc_rs::class"),
+        })
+    }
+
+    /// Shape of its zspages.
+    #[inline(always)]
+    pub(crate) fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Takes the class's lock.
+    #[inline(always)]
+    pub(crate) fn lock(&self) -> ClassGuard<'_> {
+        ClassGuard {
+            class: self,
+            lists: self.lists.lock(),
+        }
+    }
+
+    /// Its zspages and objects. Without the lock: the two may be from different moments.
+    pub(crate) fn count(&self) -> ClassCount {
+        ClassCount {
+            zspages: self.zspages.load(Ordering::Relaxed),
+            inuse: self.inuse.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// A size class, locked.
+pub(crate) struct ClassGuard<'c> {
+    /// The class.
+    class: &'c SizeClass,
+    /// Its zspages.
+    lists: Guard<'c, ZspageLists<SizeClass>, SpinLockBackend>,
+}
+
+/// Adds to a counter that is written under the class's lock only.
+#[inline(always)]
+fn add(counter: &AtomicUsize, by: usize) {
+    let value = counter.load(Ordering::Relaxed).wrapping_add(by);
+    counter.store(value, Ordering::Relaxed);
+}
+
+impl ClassGuard<'_> {
+    /// Allocates an object in the fullest zspage with room; gives the word back if there is none.
+    #[inline(always)]
+    pub(super) fn alloc(&self, word: FreeWord) -> Result<Handle, FreeWord> {
+        let group = self.lists.filled().fullest_with_room();
+        match group.and_then(|group| self.lists.first(group)) {
+            Some(zspage) => self.alloc_in(zspage, word),
+            None => Err(word),
+        }
+    }
+
+    /// Adds a zspage and allocates an object in it.
+    pub(super) fn alloc_in_new(
+        &self,
+        zspage: ZspageBox<SizeClass>,
+        word: FreeWord,
+    ) -> Result<Handle, FreeWord> {
+        add(&self.class.zspages, 1);
+        let zspage = self.lists.insert(zspage, &self.class.geometry);
+        self.alloc_in(zspage, word)
+    }
+
+    /// Allocates an object in a zspage with room.
+    #[inline(always)]
+    fn alloc_in(&self, zspage: &Zspage<SizeClass>, word: FreeWord) -> Result<Handle, FreeWord> {
+        let geometry = &self.class.geometry;
+        let slots = zspage.slots();
+        let (slot, slots) = match slots.next(geometry.objs) {
+            Some(Slot::Fresh(index)) => (zspage.slot(geometry, index), slots.take_fresh()),
+            Some(Slot::Recycled(index)) => {
+                let slot = zspage.slot(geometry, index);
+                // Anything but a link means that the header was overwritten: use no slot of it.
+                let Some(Header::Free(next)) = slot.header() else {
+                    return Err(word);
+                };
+                (slot, slots.take_recycled(next))
+            }
+            None => return Err(word),
+        };
+        slot.set_header(Header::Allocated(word.handle().addr()));
+        let handle = word.publish(slot.word(self.class.number));
+        zspage.set_slots(slots);
+        self.lists.relist(zspage, geometry);
+        add(&self.class.inuse, 1);
+        Ok(handle)
+    }
+
+    /// Frees an object.
+    #[inline(always)]
+    pub(super) fn free(&self, handle: Handle) -> Result<Freed, Misuse> {
+        let geometry = &self.class.geometry;
+        let word = handle.load();
+        if word.is_dead() {
+            return Err(Misuse::Dead);
+        }
+        // Movers hold LOCK under this lock only, so it is a mapper's.
+        if word.is_locked() {
+            return Err(Misuse::Mapped);
+        }
+        let (zspage, zpdesc) = Zspage::at(self.class, word.phys()).ok_or(Misuse::Foreign)?;
+        let (slot, index) = zspage.slot_of(geometry, zpdesc, word);
+        if slot.header() != Some(Header::Allocated(handle.addr())) {
+            return Err(Misuse::Foreign);
+        }
+        let (slots, link) = zspage.slots().release(index);
+        slot.set_header(link);
+        let word = FreeWord::retire(handle);
+        zspage.set_slots(slots);
+        add(&self.class.inuse, usize::MAX);
+        if slots.inuse() != 0 {
+            self.lists.relist(zspage, geometry);
+            return Ok(Freed {
+                word,
+                emptied: None,
+            });
+        }
+        Ok(Freed {
+            word,
+            emptied: Some(self.remove(zspage)),
+        })
+    }
+
+    /// Takes a zspage off the lists.
+    fn remove(&self, zspage: &Zspage<SizeClass>) -> ZspageBox<SizeClass> {
+        add(&self.class.zspages, usize::MAX);
+        self.lists.remove(zspage)
+    }
+
+    /// Takes any zspage off the lists; for destroying the class.
+    pub(super) fn take_any(&self) -> Option<ZspageBox<SizeClass>> {
+        let zspage = Group::all().find_map(|group| self.lists.first(group))?;
+        Some(self.remove(zspage))
+    }
+
+    /// Zspages in a fullness group.
+    pub(crate) fn zspages_in(&self, group: Group) -> usize {
+        self.lists.count(group)
+    }
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Allocating and freeing objects.
+
+use super::{
+    class::{Freed, Misuse, SizeClass},
+    Pool,
+};
+use crate::kapi::{gfp::Gfp, warn::warn};
+use crate::logic::conv::{u16_to_usize, u32_to_usize};
+use crate::object::{handle::Handle, words::FreeWord, zspage::ZspageBox};
+use crate::zpdesc_rs::PAGE_SIZE;
+use kernel::{c_str, prelude::*};
+
+impl Pool {
+    /// Allocates an object of `size` bytes. Any context but interrupts; sleeps only if `gfp`
+    /// allows it. `size` may be up to `PAGE_SIZE`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if `size` is 0, `ENOSPC` if it is above `PAGE_SIZE`, `ENOMEM`.
+    #[inline(always)]
+    pub(crate) fn malloc(&self, size: usize, gfp: Gfp) -> Result<Handle> {
+        if size == 0 {
+            return Err(EINVAL);
+        }
+        if size > PAGE_SIZE {
+            return Err(ENOSPC);
+        }
+        let number = u16_to_usize(self.shared.classes().lookup(size));
+        let class = self.classes.get(number).ok_or(EINVAL)?;
+        let word = self.shared.words.alloc(gfp).ok_or(ENOMEM)?;
+        let allocated = class.lock().alloc(word);
+        allocated.or_else(|word| self.malloc_slow(class, word, gfp))
+    }
+
+    /// Opens a zspage and allocates the object in it.
+    #[cold]
+    #[inline(never)]
+    fn malloc_slow(&self, class: &SizeClass, word: FreeWord, gfp: Gfp) -> Result<Handle> {
+        let zspage = ZspageBox::new(&self.shared.zspages, gfp, class, class.geometry());
+        let Some(zspage) = zspage else {
+            self.shared.words.free(word);
+            return Err(ENOMEM);
+        };
+        self.zspage_opened(class);
+        let allocated = class.lock().alloc_in_new(zspage, word);
+        allocated.map_err(|word| {
+            self.shared.words.free(word);
+            ENOMEM
+        })
+    }
+
+    /// Frees an object. Any context but interrupts; does not sleep.
+    ///
+    /// A handle that is no live object's, or whose object is mapped, is warned about; nothing is
+    /// changed.
+    #[inline(always)]
+    pub(crate) fn free(&self, handle: Handle) {
+        let number = u32_to_usize(handle.load().class());
+        let Some(class) = self.classes.get(number) else {
+            return Self::misused(Misuse::Foreign);
+        };
+        let freed = class.lock().free(handle);
+        match freed {
+            Ok(Freed { word, emptied }) => {
+                self.shared.words.free(word);
+                if let Some(zspage) = emptied {
+                    self.zspage_closed(class);
+                    drop(zspage);
+                }
+            }
+            Err(misuse) => Self::misused(misuse),
+        }
+    }
+
+    /// Reports a caller's bug.
+    #[cold]
+    #[inline(never)]
+    fn misused(misuse: Misuse) {
+        warn(match misuse {
+            Misuse::Dead => c_str!("zsmalloc_rs: free of a handle that is not allocated"),
+            Misuse::Mapped => c_str!("zsmalloc_rs: free of an object that is mapped: leaked"),
+            Misuse::Foreign => c_str!("zsmalloc_rs: free of a handle of another pool"),
+        });
+    }
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Mapping objects.
+
+use super::Pool;
+use crate::kapi::{warn::warn, zpool::MapMode};
+use crate::logic::conv::u32_to_usize;
+use crate::object::{
+    handle::Handle,
+    mapped::{self, Refused},
+};
+use core::ptr::NonNull;
+use kernel::c_str;
+
+impl Pool {
+    /// Maps an object: nobody else can map, move or free it until [`Pool::unmap`].
+    ///
+    /// Process context; preemption is off until then (not on PREEMPT_RT), and the caller must not
+    /// sleep. The address is in the direct map, and good for the object's size in bytes. `None`,
+    /// with a warning, if it is refused.
+    #[inline(always)]
+    pub(crate) fn map(&self, handle: Handle, mode: MapMode) -> Option<NonNull<u8>> {
+        let size = |class| self.slot_size(class);
+        match mapped::map(&self.shared.buffers, handle, mode, size) {
+            Ok(address) => Some(address),
+            Err(refused) => {
+                Self::refused(refused);
+                None
+            }
+        }
+    }
+
+    /// Ends [`Pool::map`]: what was written is in the object, and it may move again.
+    #[inline(always)]
+    pub(crate) fn unmap(&self, handle: Handle) {
+        if !mapped::unmap(&self.shared.buffers, handle, |class| self.slot_size(class)) {
+            not_mapped();
+        }
+    }
+
+    /// Slot size of a class, in bytes.
+    fn slot_size(&self, number: u32) -> usize {
+        let class = self.classes.get(u32_to_usize(number));
+        class.map_or(0, |class| u32_to_usize(class.geometry().size))
+    }
+
+    /// Reports a caller's bug.
+    #[cold]
+    #[inline(never)]
+    fn refused(refused: Refused) {
+        warn(match refused {
+            Refused::Dead => c_str!("zsmalloc_rs: map of a handle that is not allocated"),
+            Refused::Interrupt => c_str!("zsmalloc_rs: map in an interrupt"),
+            Refused::Busy => {
+                c_str!("zsmalloc_rs: map of a second object that spans pages on one CPU")
+            }
+        });
+    }
+}
+
+/// Reports a caller's bug.
+#[cold]
+#[inline(never)]
+fn not_mapped() {
+    warn(c_str!("zsmalloc_rs: unmap of an object that is not mapped"));
+}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The allocator's policy: which slot an object gets, and when zspages come and go.
+//!
+//! No `unsafe` here: what needs it is in `rust/object` and `rust/kapi`.
+
+#![deny(unsafe_code)]
+
+pub(crate) mod class;
+pub(crate) mod malloc;
+pub(crate) mod map;
+pub(crate) mod shared;
+
+use crate::kapi::pinned_slice::PinnedSlice;
+use crate::logic::{conv::u16_to_usize, stats::ClassCount};
+use class::SizeClass;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use kernel::{
+    fmt,
+    prelude::*,
+    str::{CStr, CString},
+};
+use shared::Shared;
+
+/// A pool: objects of all sizes, and nothing shared with other pools but the handle words.
+///
+/// There is no lock for the whole pool. A pool has as many locks as it has size classes.
+pub(crate) struct Pool {
+    /// What all pools of the module share.
+    shared: &'static Shared,
+    /// The size classes, by class number.
+    classes: PinnedSlice<SizeClass>,
+    /// Pages of all zspages. Changed when a zspage comes or goes, never per object.
+    pages: AtomicUsize,
+    /// Shown in messages.
+    name: CString,
+}
+
+impl Pool {
+    /// Creates a pool. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(shared: &'static Shared, name: &CStr) -> Result<Self> {
+        let table = shared.classes();
+        let classes = table.classes().iter().zip(0u16..);
+        let inits = classes.map(|(geometry, number)| SizeClass::new(*geometry, number));
+        let pool = Self {
+            shared,
+            classes: PinnedSlice::new(inits, u16_to_usize(table.nr_classes()))?,
+            pages: AtomicUsize::new(0),
+            name: CString::try_from_fmt(fmt!("{}", name))?,
+        };
+        shared.pools_changed(1);
+        Ok(pool)
+    }
+
+    /// The pool's name.
+    pub(crate) fn name(&self) -> &CStr {
+        &self.name
+    }
+
+    /// Pages that the pool's objects occupy. Any context.
+    #[inline(always)]
+    pub(crate) fn total_pages(&self) -> usize {
+        self.pages.load(Ordering::Relaxed)
+    }
+
+    /// Smallest object in bytes that is stored one to a page.
+    pub(crate) fn huge_class_size(&self) -> usize {
+        self.shared.classes().huge_class_size()
+    }
+
+    /// Class index for objects of `size` bytes, as debugfs shows it.
+    pub(crate) fn class_index(&self, size: usize) -> u32 {
+        let table = self.shared.classes();
+        let class = table.class(table.lookup(size));
+        u32::from(class.map_or(0, |class| class.index))
+    }
+
+    /// The size classes, by class number.
+    pub(crate) fn classes(&self) -> &[SizeClass] {
+        &self.classes
+    }
+
+    /// Records that a zspage of `class` has come.
+    fn zspage_opened(&self, class: &SizeClass) {
+        let pages = class.geometry().nr_pages();
+        // Relaxed: a statistic; nobody infers anything else from it.
+        self.pages.fetch_add(pages, Ordering::Relaxed);
+        self.shared.zspages_changed(1, pages.cast_signed());
+    }
+
+    /// Records that a zspage of `class` has gone.
+    fn zspage_closed(&self, class: &SizeClass) {
+        let pages = class.geometry().nr_pages();
+        self.pages.fetch_sub(pages, Ordering::Relaxed);
+        self.shared
+            .zspages_changed(-1, pages.cast_signed().wrapping_neg());
+    }
+
+    /// Gives back what a class still has; reports objects that were never freed.
+    fn drain(&self, class: &SizeClass) {
+        let left = ClassCount {
+            inuse: class.count().inuse,
+            ..ClassCount::default()
+        };
+        if left.inuse != 0 {
+            pr_err!(
+                "pool {}: destroyed with {} objects of class {} ({} bytes) still allocated; \
+                 their memory is leaked. Free every handle before the pool\n",
+                &*self.name,
+                left.inuse,
+                class.geometry().index,
+                class.geometry().size
+            );
+        }
+        while let Some(zspage) = class.lock().take_any() {
+            self.zspage_closed(class);
+            if zspage.inuse() == 0 {
+                drop(zspage);
+            } else {
+                zspage.leak();
+            }
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for class in self.classes() {
+            self.drain(class);
+        }
+        self.shared.pools_changed(-1);
+    }
+}

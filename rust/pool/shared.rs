@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What all pools of the module share: handle words, bounce buffers, the class table, counters.
+
+use super::class::SizeClass;
+use crate::kapi::{cpumask::Cpu, percpu::PerCpu, preempt::PreemptGuard};
+use crate::logic::size_class::{ClassTable, MAX_CHAIN, MIN_CHAIN};
+use crate::object::{bounce::BounceBuffers, words::WordCache, zspage::ZspageCache};
+use crate::zpdesc_rs::PAGE_SHIFT;
+use core::sync::atomic::{AtomicIsize, Ordering};
+use kernel::{c_str, prelude::*};
+
+/// What all pools share.
+#[pin_data]
+pub(crate) struct Shared {
+    /// Sizes to classes.
+    classes: KBox<ClassTable>,
+    /// Handle words.
+    #[pin]
+    pub(super) words: WordCache,
+    /// Where zspages are allocated.
+    pub(super) zspages: ZspageCache<SizeClass>,
+    /// Buffers for mapping split objects.
+    pub(super) buffers: BounceBuffers,
+    /// Counters of each CPU; only their sums mean something.
+    counters: PerCpu<Counters>,
+}
+
+/// Differences that one CPU has made.
+struct Counters {
+    /// Pools.
+    pools: AtomicIsize,
+    /// Zspages.
+    zspages: AtomicIsize,
+    /// Pages of zspages.
+    pages: AtomicIsize,
+}
+
+/// What the module holds, over all pools. Exact while nothing is going on.
+pub(crate) struct Usage {
+    /// Pools.
+    pub(crate) pools: isize,
+    /// Zspages.
+    pub(crate) zspages: isize,
+    /// Pages of zspages.
+    pub(crate) pages: isize,
+    /// Handle words that belong to objects.
+    pub(crate) words: usize,
+    /// Pages of handle words.
+    pub(crate) word_pages: usize,
+}
+
+impl Shared {
+    /// Sets up for chains of at most `chain` pages. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if `chain` is out of range, `ENOMEM`.
+    pub(crate) fn new(chain: u32) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            classes: {
+                let table = ClassTable::new(PAGE_SHIFT, chain).ok_or_else(|| {
+                    pr_err!(
+                        "chain={} is out of range: give {} to {} pages\n",
+                        chain,
+                        MIN_CHAIN,
+                        MAX_CHAIN
+                    );
+                    EINVAL
+                })?;
+                KBox::new(table, GFP_KERNEL)?
+            },
+            words <- WordCache::new(),
+            zspages: ZspageCache::new(c_str!("zsmalloc_rs_zspage"))?,
+            buffers: BounceBuffers::new()?,
+            counters: PerCpu::new(|| Counters {
+                pools: AtomicIsize::new(0),
+                zspages: AtomicIsize::new(0),
+                pages: AtomicIsize::new(0),
+            })?,
+        })
+    }
+
+    /// The size classes.
+    #[inline(always)]
+    pub(crate) fn classes(&self) -> &ClassTable {
+        &self.classes
+    }
+
+    /// Prepares for a CPU that is about to come online. May sleep.
+    pub(crate) fn cpu_prepare(&self, cpu: Cpu) -> Result {
+        self.buffers.prepare(cpu)
+    }
+
+    /// Takes back what a CPU that is gone has left. May sleep.
+    pub(crate) fn cpu_dead(&self, cpu: Cpu) {
+        self.buffers.dead(cpu);
+        self.words.drain(cpu);
+    }
+
+    /// Records pools that came or went.
+    pub(super) fn pools_changed(&self, pools: isize) {
+        let guard = PreemptGuard::new();
+        add(&self.counters.this_cpu(&guard).pools, pools);
+    }
+
+    /// Records zspages, with their pages, that came or went.
+    pub(super) fn zspages_changed(&self, zspages: isize, pages: isize) {
+        let guard = PreemptGuard::new();
+        let counters = self.counters.this_cpu(&guard);
+        add(&counters.zspages, zspages);
+        add(&counters.pages, pages);
+    }
+
+    /// Adds up what the module holds.
+    pub(crate) fn usage(&self) -> Usage {
+        let words = self.words.usage();
+        Usage {
+            pools: self.sum(|counters| &counters.pools),
+            zspages: self.sum(|counters| &counters.zspages),
+            pages: self.sum(|counters| &counters.pages),
+            words: words.live,
+            word_pages: words.pages,
+        }
+    }
+
+    /// Adds up one counter of all CPUs.
+    fn sum(&self, counter: impl Fn(&Counters) -> &AtomicIsize) -> isize {
+        let all = self.counters.all();
+        all.map(|counters| counter(counters).load(Ordering::Relaxed))
+            .fold(0, isize::wrapping_add)
+    }
+}
+
+/// Adds to a counter that only this CPU changes: no atomic operation is needed.
+#[inline(always)]
+fn add(counter: &AtomicIsize, by: isize) {
+    let value = counter.load(Ordering::Relaxed).wrapping_add(by);
+    counter.store(value, Ordering::Relaxed);
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! zsmalloc in Rust: the compressed-memory allocator under zswap and zram.
+//!
+//! Compressed pages are small objects of odd sizes, and there are many of them. They are packed
+//! into *zspages*: chains of pages cut into slots of one size. An object is known by a *handle*,
+//! the address of a *handle word* that says where the object is now, so that everything may move.
+//!
+//! ```text
+//!  handle ──> word [ address | class | flags | LOCK ]
+//!                      │
+//!                      v
+//!             slot [ header: handle | contents ]    in a page of a zspage
+//!                                                       │ zpdesc (struct page)
+//!                                                       v
+//!             size class [ lock, zspages by fullness ] <── zspage
+//! ```
+//!
+//! # Layers
+//!
+//! `logic` (pure) ← `kapi` (the kernel, safe), `zpdesc_rs` (`struct page`) ← `object` (the unsafe
+//! primitives) ← `pool` (policy, no `unsafe`) ← `front` (C, zpool, debugfs). `scripts/layers`
+//! checks the direction.
+//!
+//! # Locks
+//!
+//! There is no lock for a whole pool. In this order:
+//!
+//! 1. page lock (blocking only without any of the following, else by trylock),
+//! 2. the size class's spinlock ([`pool::class`]): zspages, lists, headers, and the location part
+//!    of the words of their objects. No two are held at once, nothing is allocated, freed or slept
+//!    on under it;
+//! 3. LOCK in a handle word ([`object::handle`]): exclusive use of one object. Mappers wait for it
+//!    with no other lock of ours held, movers only try it;
+//! 4. the bounce buffer's local lock ([`object::bounce`]), inside a word's LOCK.
+//!
+//! The depot of handle words ([`object::words`]) has a leaf lock, never taken under any of these.
+//! `Documentation/locking.rst` has the rules and the races they are for.
+
+#[path = "rust/front/mod.rs"]
+mod front;
+#[path = "rust/kapi/mod.rs"]
+mod kapi;
+#[path = "rust/logic/mod.rs"]
+mod logic;
+#[path = "rust/object/mod.rs"]
+mod object;
+#[path = "rust/pool/mod.rs"]
+mod pool;
+mod zpdesc_rs;
+
+use front::instance::{Hotplug, State, STATE};
+use kapi::{cpuhp, global::Published};
+use kernel::{c_str, prelude::*};
+
+module! {
+    type: ZsmallocRs,
+    name: "zsmalloc_rs",
+    author: "The zsmalloc_rs developers",
+    description: "zsmalloc compressed-memory allocator",
+    license: "GPL",
+    alias: ["zpool-zsmalloc_rs"],
+}
+
+/// The loaded module. Fields are dropped in order: first the ways in, last what they lead to.
+struct ZsmallocRs {
+    /// zswap's way in.
+    #[cfg(CONFIG_ZPOOL)]
+    _zpool: kapi::zpool::Registration<front::zpool::ZsmallocRs>,
+    /// CPUs coming and going.
+    _hotplug: cpuhp::Registration<Hotplug>,
+    /// What pools share.
+    _state: Published<State>,
+}
+
+impl kernel::Module for ZsmallocRs {
+    fn init(module: &'static ThisModule) -> Result<Self> {
+        kapi::direct_map::init()?;
+        zpdesc_rs::init();
+        let state = KBox::pin_init(State::new(front::chain()), GFP_KERNEL)?;
+        let state = STATE.publish(state);
+        if let Some(state) = STATE.get() {
+            state.show();
+        }
+        let hotplug = cpuhp::Registration::new(c_str!("mm/zsmalloc_rs:prepare"))?;
+        Ok(Self {
+            #[cfg(CONFIG_ZPOOL)]
+            _zpool: kapi::zpool::Registration::new(module)?,
+            _hotplug: hotplug,
+            _state: state,
+        })
+    }
+}
