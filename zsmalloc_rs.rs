@@ -41,6 +41,7 @@
 mod front;
 #[path = "rust/kapi/mod.rs"]
 mod kapi;
+#[allow(unreachable_pub, dead_code)] // The whole of it is tested on the host; `pub` there.
 #[path = "rust/logic/mod.rs"]
 mod logic;
 #[path = "rust/object/mod.rs"]

@@ -49,7 +49,7 @@ unsafe fn pool_from_raw<'a>(pool: *const Instance) -> &'a Instance {
 ///
 /// `name` must be NUL-terminated.
 #[no_mangle]
-pub unsafe extern "C" fn zsrs_create_pool(name: *const c_char) -> *mut c_void {
+pub(crate) unsafe extern "C" fn zsrs_create_pool(name: *const c_char) -> *mut c_void {
     // SAFETY: The caller's promise.
     let name = unsafe { CStr::from_char_ptr(name) };
     match Instance::new(name) {
@@ -64,7 +64,7 @@ pub unsafe extern "C" fn zsrs_create_pool(name: *const c_char) -> *mut c_void {
 ///
 /// `pool` must be null, or come from [`zsrs_create_pool`] and not be used any more.
 #[no_mangle]
-pub unsafe extern "C" fn zsrs_destroy_pool(pool: *mut c_void) {
+pub(crate) unsafe extern "C" fn zsrs_destroy_pool(pool: *mut c_void) {
     if !pool.is_null() {
         // SAFETY: The caller's promise.
         drop(unsafe { KBox::from_raw(pool.cast::<Instance>()) });
@@ -77,7 +77,7 @@ pub unsafe extern "C" fn zsrs_destroy_pool(pool: *mut c_void) {
 ///
 /// `pool` must be live.
 #[no_mangle]
-pub unsafe extern "C" fn zsrs_malloc(
+pub(crate) unsafe extern "C" fn zsrs_malloc(
     pool: *mut c_void,
     size: usize,
     gfp: bindings::gfp_t,
@@ -103,7 +103,7 @@ fn error_value(error: Error) -> c_ulong {
 ///
 /// `pool` must be live; `handle` 0, an error, or from [`zsrs_malloc`] of that pool.
 #[no_mangle]
-pub unsafe extern "C" fn zsrs_free(pool: *mut c_void, handle: c_ulong) {
+pub(crate) unsafe extern "C" fn zsrs_free(pool: *mut c_void, handle: c_ulong) {
     // SAFETY: The caller's promise.
     let pool = unsafe { pool_from_raw(pool.cast()) }.pool();
     // SAFETY: The caller's promise.
@@ -118,7 +118,7 @@ pub unsafe extern "C" fn zsrs_free(pool: *mut c_void, handle: c_ulong) {
 ///
 /// `pool` must be live, and `handle` an object of it.
 #[no_mangle]
-pub unsafe extern "C" fn zsrs_map_object(
+pub(crate) unsafe extern "C" fn zsrs_map_object(
     pool: *mut c_void,
     handle: c_ulong,
     mode: c_uint,
@@ -139,7 +139,7 @@ pub unsafe extern "C" fn zsrs_map_object(
 ///
 /// `pool` must be live, and `handle` an object of it that the caller has mapped.
 #[no_mangle]
-pub unsafe extern "C" fn zsrs_unmap_object(pool: *mut c_void, handle: c_ulong) {
+pub(crate) unsafe extern "C" fn zsrs_unmap_object(pool: *mut c_void, handle: c_ulong) {
     // SAFETY: The caller's promise.
     let pool = unsafe { pool_from_raw(pool.cast()) }.pool();
     // SAFETY: The caller's promise.
@@ -154,7 +154,7 @@ pub unsafe extern "C" fn zsrs_unmap_object(pool: *mut c_void, handle: c_ulong) {
 ///
 /// `pool` must be live.
 #[no_mangle]
-pub unsafe extern "C" fn zsrs_get_total_pages(pool: *mut c_void) -> c_ulong {
+pub(crate) unsafe extern "C" fn zsrs_get_total_pages(pool: *mut c_void) -> c_ulong {
     // SAFETY: The caller's promise.
     unsafe { pool_from_raw(pool.cast()) }.pool().total_pages()
 }
@@ -165,7 +165,30 @@ pub unsafe extern "C" fn zsrs_get_total_pages(pool: *mut c_void) -> c_ulong {
 ///
 /// `pool` must be live.
 #[no_mangle]
-pub unsafe extern "C" fn zsrs_huge_class_size(pool: *mut c_void) -> usize {
+pub(crate) unsafe extern "C" fn zsrs_compact(pool: *mut c_void) -> c_ulong {
+    // SAFETY: The caller's promise.
+    let pool = unsafe { pool_from_raw(pool.cast()) }.pool();
+    pool.compact(usize::MAX)
+}
+
+/// See `include/zsmalloc_rs.h`.
+///
+/// # Safety
+///
+/// `pool` must be live.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn zsrs_pages_compacted(pool: *mut c_void) -> c_ulong {
+    // SAFETY: The caller's promise.
+    unsafe { pool_from_raw(pool.cast()) }.pool().pages_compacted()
+}
+
+/// See `include/zsmalloc_rs.h`.
+///
+/// # Safety
+///
+/// `pool` must be live.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn zsrs_huge_class_size(pool: *mut c_void) -> usize {
     // SAFETY: The caller's promise.
     unsafe { pool_from_raw(pool.cast()) }.pool().huge_class_size()
 }
@@ -176,7 +199,7 @@ pub unsafe extern "C" fn zsrs_huge_class_size(pool: *mut c_void) -> usize {
 ///
 /// `pool` must be live.
 #[no_mangle]
-pub unsafe extern "C" fn zsrs_lookup_class_index(pool: *mut c_void, size: c_uint) -> c_uint {
+pub(crate) unsafe extern "C" fn zsrs_lookup_class_index(pool: *mut c_void, size: c_uint) -> c_uint {
     // SAFETY: The caller's promise.
     let pool = unsafe { pool_from_raw(pool.cast()) }.pool();
     pool.class_index(crate::logic::conv::u32_to_usize(size))

@@ -22,5 +22,5 @@ EXPORT_SYMBOL_GPL(zsrs_unmap_object);
 EXPORT_SYMBOL_GPL(zsrs_get_total_pages);
 EXPORT_SYMBOL_GPL(zsrs_huge_class_size);
 EXPORT_SYMBOL_GPL(zsrs_lookup_class_index);
-
-
+EXPORT_SYMBOL_GPL(zsrs_compact);
+EXPORT_SYMBOL_GPL(zsrs_pages_compacted);

@@ -19,5 +19,6 @@ pub(crate) mod local_lock;
 pub(crate) mod percpu;
 pub(crate) mod pinned_slice;
 pub(crate) mod preempt;
+pub(crate) mod sched;
 pub(crate) mod warn;
 pub(crate) mod zpool;

@@ -25,6 +25,8 @@ const TAG_ALLOCATED: u64 = 0b01;
 const TAG_DEFERRED: u64 = 0b10;
 /// Where the index lies in the header of a free slot.
 const LINK_SHIFT: u32 = 2;
+/// The largest index there.
+const LINK_MAX: u64 = u32_to_u64(u16_to_u32(END));
 
 /// The end of a free list. No slot has this index: a zspage holds fewer than 32768 objects.
 pub const END: u16 = u16::MAX;
@@ -56,11 +58,13 @@ impl Header {
         }
     }
 
-    /// Unpacks a header; `None` if the tag is one that is never written.
+    /// Unpacks a header; `None` if it is one that is never written.
     #[inline(always)]
     pub const fn from_raw(raw: u64) -> Option<Self> {
         match raw & TAG_MASK {
-            0 => Some(Self::Free(low_u16(low_u32((raw >> LINK_SHIFT) & 0xffff)))),
+            0 if raw >> LINK_SHIFT <= LINK_MAX => {
+                Some(Self::Free(low_u16(low_u32(raw >> LINK_SHIFT))))
+            }
             TAG_ALLOCATED => Some(Self::Allocated(u64_to_usize(raw & !TAG_MASK))),
             TAG_DEFERRED => Some(Self::Deferred(u64_to_usize(raw & !TAG_MASK))),
             _ => None,

@@ -5,19 +5,18 @@
 //! One page-sized buffer per CPU, under that CPU's local lock from map to unmap. Buffers come from
 //! `kmalloc`: zswap wants an address in the direct map.
 
-use super::handle::Handle;
+use super::{copy::Pieces, handle::Handle, slot::Slot};
 use crate::kapi::{
     cpumask::Cpu,
-    direct_map::phys_to_virt,
     local_lock,
     percpu::PerCpu,
     zpool::MapMode,
 };
 use crate::logic::{header::HEADER_SIZE, word::Word};
-use crate::zpdesc_rs::{Zpdesc, PAGE_SIZE};
+use crate::zpdesc_rs::PAGE_SIZE;
 use core::{
     mem::MaybeUninit,
-    ptr::{copy_nonoverlapping, null_mut, NonNull},
+    ptr::{null_mut, NonNull},
     sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
 };
 use kernel::prelude::*;
@@ -35,59 +34,10 @@ struct Bounce {
     read_only: AtomicBool,
 }
 
-/// The two pieces of an object that spans pages.
-struct Pieces {
-    /// Start of the contents in the first page.
-    first: NonNull<u8>,
-    /// Bytes there.
-    first_len: usize,
-    /// Start of the second page.
-    second: NonNull<u8>,
-    /// Bytes there.
-    second_len: usize,
-}
-
-impl Pieces {
-    /// The pieces of the object at `word`, in slots of `size` bytes.
-    ///
-    /// The word's LOCK is held, so the object does not move and the link to its second page is
-    /// stable (W3).
-    fn of(word: Word, size: usize) -> Option<Self> {
-        // SAFETY: The object's page is typed and stays ours while the word is locked.
-        let zpdesc = unsafe { Zpdesc::from_phys(word.phys()) };
-        let second = zpdesc.next()?.address();
-        let start = phys_to_virt::<u8>(word.phys()).wrapping_add(HEADER_SIZE);
-        let offset = crate::kapi::conv::addr_of(start) & (PAGE_SIZE - 1);
-        // A header never ends a page exactly with the contents beginning on the next one: slots
-        // are multiples of 16 bytes.
-        let first_len = PAGE_SIZE - offset;
-        Some(Self {
-            first: NonNull::new(start)?,
-            first_len,
-            second,
-            second_len: size.checked_sub(HEADER_SIZE)?.checked_sub(first_len)?,
-        })
-    }
-
-    /// Copies the object into `buffer`.
-    fn gather(&self, buffer: NonNull<u8>) {
-        let buffer = buffer.as_ptr();
-        // SAFETY: The piece lies in a page of ours, locked; it and the buffer are a page at most.
-        unsafe { copy_nonoverlapping(self.first.as_ptr(), buffer, self.first_len) };
-        let rest = buffer.wrapping_add(self.first_len);
-        // SAFETY: As above.
-        unsafe { copy_nonoverlapping(self.second.as_ptr(), rest, self.second_len) };
-    }
-
-    /// Copies `buffer` into the object.
-    fn scatter(&self, buffer: NonNull<u8>) {
-        let buffer = buffer.as_ptr();
-        // SAFETY: As in `gather`.
-        unsafe { copy_nonoverlapping(buffer, self.first.as_ptr(), self.first_len) };
-        let rest = buffer.wrapping_add(self.first_len);
-        // SAFETY: As in `gather`.
-        unsafe { copy_nonoverlapping(rest, self.second.as_ptr(), self.second_len) };
-    }
+/// A CPU's buffer, for the contents of an object in slots of `size` bytes. Its local lock is held.
+fn pieces(buffer: NonNull<u8>, size: usize) -> Pieces {
+    // SAFETY: A buffer has room for a page, more than any object that spans pages.
+    unsafe { Pieces::one(buffer, size.min(PAGE_SIZE).saturating_sub(HEADER_SIZE)) }
 }
 
 /// The buffers of all CPUs.
@@ -137,13 +87,13 @@ impl BounceBuffers {
         local_lock::lock();
         let bounce = self.0.current_cpu();
         let buffer = NonNull::new(bounce.buffer.load(Ordering::Relaxed));
-        let pieces = Pieces::of(word, size);
-        let (Some(buffer), Some(pieces)) = (buffer, pieces) else {
+        let contents = Slot::of_split(word).contents(size);
+        let (Some(buffer), Some(contents)) = (buffer, contents) else {
             local_lock::unlock();
             return None;
         };
         if mode != MapMode::WriteOnly {
-            pieces.gather(buffer);
+            contents.copy_to(pieces(buffer, size));
         }
         bounce.owner.store(handle.addr(), Ordering::Relaxed);
         let read_only = mode == MapMode::ReadOnly;
@@ -165,8 +115,9 @@ impl BounceBuffers {
         }
         let buffer = NonNull::new(bounce.buffer.load(Ordering::Relaxed));
         let read_only = bounce.read_only.load(Ordering::Relaxed);
-        if let (Some(buffer), Some(pieces), false) = (buffer, Pieces::of(word, size), read_only) {
-            pieces.scatter(buffer);
+        let contents = Slot::of_split(word).contents(size);
+        if let (Some(buffer), Some(contents), false) = (buffer, contents, read_only) {
+            pieces(buffer, size).copy_to(contents);
         }
         bounce.owner.store(0, Ordering::Relaxed);
         local_lock::unlock();

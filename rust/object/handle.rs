@@ -53,11 +53,35 @@ impl Handle {
         unsafe { self.0.as_ref() }
     }
 
-    /// Reads the word, for its class only or under its class's lock.
+    /// Reads the word's class, or makes a guess at the rest of it.
+    #[inline(always)]
+    pub(crate) fn peek(self) -> Word {
+        // Relaxed: the class does not change while the object lives; the rest is checked again.
+        Word::from_raw(self.word().load(Ordering::Relaxed))
+    }
+
+    /// Reads the word. Under its class's lock, or by who holds its LOCK.
     #[inline(always)]
     pub(crate) fn load(self) -> Word {
-        // Relaxed: what is read without a lock (class, DEAD) is checked again under it.
-        Word::from_raw(self.word().load(Ordering::Relaxed))
+        // Acquire: pairs with the Release of `unlock`. Who frees the object writes into it after
+        // the last mapper has.
+        Word::from_raw(self.word().load(Ordering::Acquire))
+    }
+
+    /// Somebody has LOCK at this moment.
+    #[inline(always)]
+    pub(crate) fn is_locked(self) -> bool {
+        self.peek().is_locked()
+    }
+
+    /// Takes the word's LOCK if nobody has it. For movers, under the class's lock.
+    #[inline(always)]
+    pub(crate) fn try_lock_to_move(self) -> Option<Word> {
+        let word = self.peek();
+        if word.is_locked() || !self.try_lock(word) {
+            return None;
+        }
+        Some(word)
     }
 
     /// Writes the word. Under its class's lock, with LOCK held by the caller or by nobody: mappers
@@ -76,7 +100,7 @@ impl Handle {
     #[inline(always)]
     pub(crate) fn lock(self) -> Option<Word> {
         loop {
-            let word = self.load().unlocked();
+            let word = self.peek().unlocked();
             if word.is_dead() {
                 return None;
             }
@@ -94,7 +118,7 @@ impl Handle {
         // Acquire: pairs with the Release of `unlock` (contents) and of `store` (a new location).
         let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
         self.word()
-            .compare_exchange_weak(from, to, success, failure)
+            .compare_exchange(from, to, success, failure)
             .is_ok()
     }
 

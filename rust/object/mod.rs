@@ -7,6 +7,7 @@
 //! `unsafe` of its own.
 
 pub(crate) mod bounce;
+mod copy;
 pub(crate) mod handle;
 pub(crate) mod mapped;
 pub(crate) mod slot;

@@ -2,15 +2,17 @@
 
 //! A slot of a zspage: room for one object, with its header.
 
-use crate::kapi::direct_map::phys_to_virt;
+use super::{copy::Pieces, handle::Handle};
+use crate::kapi::{conv::ptr_at, direct_map::phys_to_virt};
 use crate::logic::{
-    conv::usize_to_u64,
+    conv::{u64_to_usize, usize_to_u64},
     header::{Header, HEADER_SIZE},
     word::Word,
 };
-use crate::zpdesc_rs::{are_adjacent, Zpdesc};
+use crate::zpdesc_rs::{are_adjacent, Zpdesc, PAGE_SIZE};
+use core::ptr::NonNull;
 
-/// The place of one slot, while its class's lock is held.
+/// The place of one slot, while its class's lock or its object's LOCK is held.
 ///
 /// # Invariants
 ///
@@ -28,13 +30,25 @@ pub(crate) struct Slot<'g> {
 }
 
 impl Slot<'_> {
+    /// The slot of the object that `word`, which is split and whose LOCK the caller holds, leads
+    /// to.
+    pub(super) fn of_split(word: Word) -> Self {
+        Self {
+            // SAFETY: The word is locked, so its page is and stays ours.
+            zpdesc: unsafe { Zpdesc::from_phys(word.phys()) },
+            offset: u64_to_usize(word.phys()) & (PAGE_SIZE - 1),
+            crosses: true,
+            huge: false,
+        }
+    }
+
     /// Physical address of its first byte.
     #[inline(always)]
     pub(crate) fn phys(&self) -> u64 {
         self.zpdesc.phys() | usize_to_u64(self.offset)
     }
 
-    /// Reads its header.
+    /// Reads its header; `None` if there is none that was ever written.
     #[inline(always)]
     pub(crate) fn header(&self) -> Option<Header> {
         let raw = if self.huge {
@@ -72,6 +86,34 @@ impl Slot<'_> {
     pub(crate) fn word(&self, class: u16) -> Word {
         Word::live(self.phys(), class, self.huge, self.is_split())
     }
+
+    /// The contents of the object in this slot of `size` bytes, not of a huge one.
+    #[inline(always)]
+    pub(super) fn contents(&self, size: usize) -> Option<Pieces> {
+        let start = NonNull::new(phys_to_virt::<u8>(self.phys()).wrapping_add(HEADER_SIZE))?;
+        let len = size.checked_sub(HEADER_SIZE)?;
+        if !self.is_split() {
+            // SAFETY: The slot is one range of our pages, by the invariant.
+            return Some(unsafe { Pieces::one(start, len) });
+        }
+        // A header never ends a page: slots begin at multiples of 16 bytes.
+        let first = PAGE_SIZE.checked_sub(self.offset.checked_add(HEADER_SIZE)?)?;
+        let second = self.zpdesc.next()?.address();
+        // SAFETY: The slot goes on to the end of this page, by the invariant.
+        let head = unsafe { Pieces::one(start, first) };
+        // SAFETY: And from the start of the next page to its own end.
+        Some(unsafe { head.and(second, len.checked_sub(first)?) })
+    }
+
+    /// Copies the contents of an object of a class with slots of `size` bytes to another slot.
+    ///
+    /// The caller holds the object's LOCK, and the class's lock.
+    #[inline(always)]
+    pub(crate) fn copy_to(&self, to: &Slot<'_>, size: usize) {
+        if let (Some(from), Some(to)) = (self.contents(size), to.contents(size)) {
+            from.copy_to(to);
+        }
+    }
 }
 
 /// Where an object's contents begin, counted from its slot's start, in bytes.
@@ -82,4 +124,14 @@ pub(crate) fn payload_offset(word: Word) -> usize {
     } else {
         HEADER_SIZE
     }
+}
+
+/// The handle in the header of an allocated slot.
+///
+/// Headers are written by this module only, and say whose slot it is until it is freed.
+#[inline(always)]
+pub(crate) fn handle_in(header: Header) -> Option<Handle> {
+    let word = NonNull::new(ptr_at(header.handle()?))?;
+    // SAFETY: The word of an allocated object lives.
+    Some(unsafe { Handle::from_ptr(word) })
 }

@@ -6,14 +6,16 @@
 //! lock of the class, which is the zspage's `Owner`: they are cells, so `&Zspage` cannot leave the
 //! task that holds the lock.
 
-use super::{handle::Handle, slot::Slot};
+use super::{
+    handle::Handle,
+    slot::{handle_in, Slot},
+};
 use crate::kapi::{
-    conv::ptr_at,
     gfp::Gfp,
     kmem_cache::{KmemCache, SlabBox},
 };
 use crate::logic::{
-    conv::u64_to_usize,
+    conv::{u32_to_usize, u64_to_usize},
     freelist::Slots,
     fullness::{Group, GroupSet, EMPTY, NR_GROUPS},
     header::Header,
@@ -22,7 +24,7 @@ use crate::logic::{
     word::Word,
 };
 use crate::zpdesc_rs::{Chain, Zpdesc, PAGE_SHIFT, PAGE_SIZE};
-use core::{cell::Cell, ptr::NonNull};
+use core::{cell::Cell, ops::Range, ptr::NonNull};
 
 /// A chain of pages with the slots of one size class.
 ///
@@ -145,6 +147,20 @@ impl<Owner: Sync> Zspage<Owner> {
         }
     }
 
+    /// The objects in the slots of `range`, in order. Slots that were never used are left out.
+    #[inline(always)]
+    pub(crate) fn objects<'g>(&'g self, class: &'g Geometry, range: Range<u16>) -> Objects<'g> {
+        // Above the bump index lies what the page held before it was ours.
+        let end = range.end.min(self.slots().bump());
+        let start = Span::of(PAGE_SHIFT, class, range.start);
+        Objects {
+            class,
+            zpdesc: self.chain.page(start.page),
+            offset: start.offset,
+            indexes: range.start..end,
+        }
+    }
+
     /// The slot that the object of `word` is in, which lies on `zpdesc`; with its index.
     #[inline(always)]
     pub(crate) fn slot_of<'g>(
@@ -166,13 +182,76 @@ impl<Owner: Sync> Zspage<Owner> {
     }
 }
 
-/// The handle in the header of an allocated slot.
+/// An object found by its slot.
+pub(crate) struct Found<'g> {
+    /// Index of its slot.
+    pub(crate) index: u16,
+    /// Its slot.
+    pub(crate) slot: Slot<'g>,
+    /// What the slot's header says.
+    pub(crate) header: Header,
+    /// The handle that says.
+    pub(crate) handle: Handle,
+}
+
+/// See [`Zspage::objects`].
 ///
-/// Headers are written by this module only, and say whose slot it is until it is freed.
-pub(crate) fn handle_in(header: Header) -> Option<Handle> {
-    let word = NonNull::new(ptr_at(header.handle()?))?;
-    // SAFETY: The word of an allocated object lives.
-    Some(unsafe { Handle::from_ptr(word) })
+/// # Invariants
+///
+/// If `indexes` is not empty, its first slot begins at `offset` on the page of `zpdesc`.
+pub(crate) struct Objects<'g> {
+    /// Shape of the zspage.
+    class: &'g Geometry,
+    /// The page that the next slot begins on.
+    zpdesc: &'g Zpdesc,
+    /// Where, in bytes.
+    offset: usize,
+    /// Indexes of the slots to come, all below the bump index.
+    indexes: Range<u16>,
+}
+
+impl<'g> Objects<'g> {
+    /// The next slot.
+    #[inline(always)]
+    fn next_slot(&mut self) -> Option<(u16, Slot<'g>)> {
+        let index = self.indexes.next()?;
+        let end = self.offset.wrapping_add(u32_to_usize(self.class.size));
+        // INVARIANT: the first of `indexes` until now.
+        let slot = Slot {
+            zpdesc: self.zpdesc,
+            offset: self.offset,
+            crosses: end > PAGE_SIZE,
+            huge: self.class.is_huge(),
+        };
+        // INVARIANT: slots follow each other without gaps.
+        self.offset = end & (PAGE_SIZE - 1);
+        if end >= PAGE_SIZE && !self.indexes.is_empty() {
+            self.zpdesc = self.zpdesc.next()?;
+        }
+        Some((index, slot))
+    }
+}
+
+impl<'g> Iterator for Objects<'g> {
+    type Item = Found<'g>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Found<'g>> {
+        loop {
+            let (index, slot) = self.next_slot()?;
+            let Some(header) = slot.header() else {
+                continue;
+            };
+            if let Some(handle) = handle_in(header) {
+                return Some(Found {
+                    index,
+                    slot,
+                    header,
+                    handle,
+                });
+            }
+        }
+    }
 }
 
 /// A list of zspages: a ring, reached through its first. Owns what is on it.
@@ -267,7 +346,27 @@ impl<Owner: Sync> ZspageLists<Owner> {
     /// Zspages in a group.
     pub(crate) fn count(&self, group: Group) -> usize {
         let count = self.counts.get(group.index()).map_or(0, Cell::get);
-        crate::logic::conv::u32_to_usize(count)
+        u32_to_usize(count)
+    }
+
+    /// All zspages that compaction may empty, the emptiest first.
+    pub(crate) fn emptiest_first(&self) -> impl Iterator<Item = &Zspage<Owner>> {
+        Group::all()
+            .filter(|group| group.is_partial())
+            .flat_map(|group| self.group(group))
+    }
+
+    /// The zspages of a group, as often as they are counted.
+    fn group(&self, group: Group) -> impl Iterator<Item = &Zspage<Owner>> {
+        let after = |zspage: &&Zspage<Owner>| zspage.next.get().map(List::follow);
+        core::iter::successors(self.first(group), after).take(self.count(group))
+    }
+
+    /// The fullest zspage with objects and room that is not `other`: where compaction moves to.
+    pub(crate) fn fullest_but(&self, other: &Zspage<Owner>) -> Option<&Zspage<Owner>> {
+        let group = self.filled.get().fullest_partial()?;
+        let mut zspages = self.group(group).take(2);
+        zspages.find(|zspage| !core::ptr::eq(*zspage, other))
     }
 
     /// The first zspage of a group.

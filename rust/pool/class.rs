@@ -6,7 +6,7 @@
 //! under it: zspages come in from outside, and go out as values that are dropped outside.
 
 use crate::logic::{
-    freelist::Slot,
+    freelist::Slot as FreeSlot,
     fullness::Group,
     header::Header,
     size_class::Geometry,
@@ -14,6 +14,7 @@ use crate::logic::{
 };
 use crate::object::{
     handle::Handle,
+    slot::Slot,
     words::FreeWord,
     zspage::{Zspage, ZspageBox, ZspageLists},
 };
@@ -102,9 +103,9 @@ impl SizeClass {
 /// A size class, locked.
 pub(crate) struct ClassGuard<'c> {
     /// The class.
-    class: &'c SizeClass,
+    pub(super) class: &'c SizeClass,
     /// Its zspages.
-    lists: Guard<'c, ZspageLists<SizeClass>, SpinLockBackend>,
+    pub(super) lists: Guard<'c, ZspageLists<SizeClass>, SpinLockBackend>,
 }
 
 /// Adds to a counter that is written under the class's lock only.
@@ -139,26 +140,36 @@ impl ClassGuard<'_> {
     /// Allocates an object in a zspage with room.
     #[inline(always)]
     fn alloc_in(&self, zspage: &Zspage<SizeClass>, word: FreeWord) -> Result<Handle, FreeWord> {
-        let geometry = &self.class.geometry;
-        let slots = zspage.slots();
-        let (slot, slots) = match slots.next(geometry.objs) {
-            Some(Slot::Fresh(index)) => (zspage.slot(geometry, index), slots.take_fresh()),
-            Some(Slot::Recycled(index)) => {
-                let slot = zspage.slot(geometry, index);
-                // Anything but a link means that the header was overwritten: use no slot of it.
-                let Some(Header::Free(next)) = slot.header() else {
-                    return Err(word);
-                };
-                (slot, slots.take_recycled(next))
-            }
-            None => return Err(word),
+        let Some(slot) = self.take_slot(zspage) else {
+            return Err(word);
         };
         slot.set_header(Header::Allocated(word.handle().addr()));
         let handle = word.publish(slot.word(self.class.number));
-        zspage.set_slots(slots);
-        self.lists.relist(zspage, geometry);
+        self.lists.relist(zspage, &self.class.geometry);
         add(&self.class.inuse, 1);
         Ok(handle)
+    }
+
+    /// Takes a free slot of a zspage; its header is not written yet.
+    #[inline(always)]
+    pub(super) fn take_slot<'g>(&self, zspage: &'g Zspage<SizeClass>) -> Option<Slot<'g>> {
+        let geometry = &self.class.geometry;
+        let slots = zspage.slots();
+        match slots.next(geometry.objs)? {
+            FreeSlot::Fresh(index) => {
+                zspage.set_slots(slots.take_fresh());
+                Some(zspage.slot(geometry, index))
+            }
+            FreeSlot::Recycled(index) => {
+                let slot = zspage.slot(geometry, index);
+                // Anything but a link means that the header was overwritten: use no slot of it.
+                let Some(Header::Free(next)) = slot.header() else {
+                    return None;
+                };
+                zspage.set_slots(slots.take_recycled(next));
+                Some(slot)
+            }
+        }
     }
 
     /// Frees an object.
@@ -178,12 +189,10 @@ impl ClassGuard<'_> {
         if slot.header() != Some(Header::Allocated(handle.addr())) {
             return Err(Misuse::Foreign);
         }
-        let (slots, link) = zspage.slots().release(index);
-        slot.set_header(link);
+        Self::release_slot(zspage, &slot, index);
         let word = FreeWord::retire(handle);
-        zspage.set_slots(slots);
         add(&self.class.inuse, usize::MAX);
-        if slots.inuse() != 0 {
+        if zspage.inuse() != 0 {
             self.lists.relist(zspage, geometry);
             return Ok(Freed {
                 word,
@@ -196,8 +205,16 @@ impl ClassGuard<'_> {
         })
     }
 
+    /// Makes an allocated slot a free one.
+    #[inline(always)]
+    pub(super) fn release_slot(zspage: &Zspage<SizeClass>, slot: &Slot<'_>, index: u16) {
+        let (slots, link) = zspage.slots().release(index);
+        slot.set_header(link);
+        zspage.set_slots(slots);
+    }
+
     /// Takes a zspage off the lists.
-    fn remove(&self, zspage: &Zspage<SizeClass>) -> ZspageBox<SizeClass> {
+    pub(super) fn remove(&self, zspage: &Zspage<SizeClass>) -> ZspageBox<SizeClass> {
         add(&self.class.zspages, usize::MAX);
         self.lists.remove(zspage)
     }

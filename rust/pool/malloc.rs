@@ -57,7 +57,7 @@ impl Pool {
     /// changed.
     #[inline(always)]
     pub(crate) fn free(&self, handle: Handle) {
-        let number = u32_to_usize(handle.load().class());
+        let number = u32_to_usize(handle.peek().class());
         let Some(class) = self.classes.get(number) else {
             return Self::misused(Misuse::Foreign);
         };

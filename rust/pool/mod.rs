@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 pub(crate) mod class;
+pub(crate) mod compact;
 pub(crate) mod malloc;
 pub(crate) mod map;
 pub(crate) mod shared;
@@ -32,6 +33,8 @@ pub(crate) struct Pool {
     classes: PinnedSlice<SizeClass>,
     /// Pages of all zspages. Changed when a zspage comes or goes, never per object.
     pages: AtomicUsize,
+    /// Pages that compaction has given back so far.
+    pages_compacted: AtomicUsize,
     /// Shown in messages.
     name: CString,
 }
@@ -50,6 +53,7 @@ impl Pool {
             shared,
             classes: PinnedSlice::new(inits, u16_to_usize(table.nr_classes()))?,
             pages: AtomicUsize::new(0),
+            pages_compacted: AtomicUsize::new(0),
             name: CString::try_from_fmt(fmt!("{}", name))?,
         };
         shared.pools_changed(1);
@@ -65,6 +69,11 @@ impl Pool {
     #[inline(always)]
     pub(crate) fn total_pages(&self) -> usize {
         self.pages.load(Ordering::Relaxed)
+    }
+
+    /// Pages that compaction has given back so far. Any context.
+    pub(crate) fn pages_compacted(&self) -> usize {
+        self.pages_compacted.load(Ordering::Relaxed)
     }
 
     /// Smallest object in bytes that is stored one to a page.

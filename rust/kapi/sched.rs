@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The scheduler (`<linux/sched.h>`).
+
+use super::bindings;
+
+/// Lets others run, if they have waited long enough. May sleep.
+pub(crate) fn cond_resched() {
+    // SAFETY: Callers may sleep: they hold no spinlock, by the types of what they hold.
+    unsafe { bindings::cond_resched() };
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Copying objects: between slots, and between a slot and a bounce buffer.
+//!
+//! Objects are raw memory, uninitialised and shared with whoever mapped them. Nothing here makes a
+//! Rust slice of them.
+
+use core::ptr::{copy_nonoverlapping, NonNull};
+
+/// Some bytes that follow each other.
+#[derive(Clone, Copy)]
+struct Run {
+    /// The first.
+    start: NonNull<u8>,
+    /// How many.
+    len: usize,
+}
+
+impl Run {
+    /// The run without its first `len` bytes, which it has.
+    #[inline(always)]
+    fn skip(self, len: usize) -> Self {
+        Self {
+            // SAFETY: By the invariant of `Pieces` that holds it, the run ends in an allocation.
+            start: unsafe { self.start.add(len) },
+            len: self.len.wrapping_sub(len),
+        }
+    }
+}
+
+/// The bytes of an object's contents, or of a buffer for them: one run, or two if the object lies in
+/// two separate pages.
+///
+/// # Invariants
+///
+/// The runs lie in memory of ours that nobody else accesses meanwhile: the LOCK of the object's
+/// word is held, or no word leads there yet, or the buffer's lock is held.
+#[derive(Clone, Copy)]
+pub(super) struct Pieces {
+    /// Where they begin.
+    head: Run,
+    /// Where they go on; empty if they do not.
+    tail: Run,
+}
+
+impl Pieces {
+    /// `len` bytes from `start`.
+    ///
+    /// # Safety
+    ///
+    /// As the type's invariant says, for as long as the value is used.
+    #[inline(always)]
+    pub(super) unsafe fn one(start: NonNull<u8>, len: usize) -> Self {
+        // INVARIANT: the caller's promise.
+        Self {
+            head: Run { start, len },
+            tail: Run { start, len: 0 },
+        }
+    }
+
+    /// The bytes of `self`, and then `len` more from `start`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Pieces::one`].
+    #[inline(always)]
+    pub(super) unsafe fn and(self, start: NonNull<u8>, len: usize) -> Self {
+        // INVARIANT: the caller's promise.
+        Self {
+            head: self.head,
+            tail: Run { start, len },
+        }
+    }
+
+    /// Drops the first `len` bytes, of the head.
+    #[inline(always)]
+    fn skip(self, len: usize) -> Self {
+        if len < self.head.len {
+            let head = self.head.skip(len);
+            return Self { head, ..self };
+        }
+        Self {
+            head: self.tail,
+            tail: self.tail.skip(self.tail.len),
+        }
+    }
+
+    /// Copies these bytes to `to`, as many as both have.
+    #[inline(always)]
+    pub(super) fn copy_to(mut self, mut to: Self) {
+        loop {
+            let len = self.head.len.min(to.head.len);
+            if len == 0 {
+                return;
+            }
+            let (from, into) = (self.head.start.as_ptr(), to.head.start.as_ptr());
+            // SAFETY: Both have `len` bytes, and by the invariants nobody else accesses them. They
+            // do not overlap: slots and buffers are distinct.
+            unsafe { copy_nonoverlapping(from, into, len) };
+            self = self.skip(len);
+            to = to.skip(len);
+        }
+    }
+}

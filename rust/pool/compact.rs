@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Compaction: objects of the emptiest zspages of a class move into the fullest ones, and zspages
+//! without objects go back to the kernel.
+//!
+//! Class by class, with no lock for the pool, in steps: the class's lock is dropped after each
+//! emptied zspage and after [`BUDGET`] objects, so nobody waits long for it. A zspage with an object
+//! in use is passed over; mappers are never waited for.
+
+use super::{
+    class::{ClassGuard, SizeClass},
+    Pool,
+};
+use crate::kapi::{preempt::MoverGuard, sched::cond_resched};
+use crate::logic::conv::u32_to_usize;
+use crate::object::zspage::{Found, Zspage, ZspageBox};
+use core::sync::atomic::Ordering;
+
+/// Most objects that are moved before the class's lock is dropped.
+const BUDGET: usize = 64;
+
+/// How far compaction of one class has come.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// Zspages passed over because an object of theirs was in use; counted from the emptiest.
+    passed: usize,
+}
+
+/// What one step of compaction came to.
+enum Step {
+    /// There is nothing to win any more, or nothing that is not in use.
+    Done,
+    /// There may be more to move.
+    More,
+    /// A zspage has no objects any more; it is dropped without the class's lock.
+    Emptied(ZspageBox<SizeClass>),
+}
+
+impl Pool {
+    /// Packs objects more tightly until nothing can be won, or `target` pages have been.
+    ///
+    /// Returns the pages given back. May sleep, and be called by several tasks at once.
+    pub(crate) fn compact(&self, target: usize) -> usize {
+        let mut pages: usize = 0;
+        for class in self.classes() {
+            if pages >= target {
+                break;
+            }
+            let won = self.compact_class(class, target.wrapping_sub(pages));
+            pages = pages.wrapping_add(won);
+        }
+        pages
+    }
+
+    /// Pages that compaction could give back. Without locks: an estimate under load.
+    pub(crate) fn compactable(&self) -> usize {
+        let classes = self.classes().iter();
+        classes
+            .map(|class| class.count().can_compact(class.geometry()))
+            .fold(0, usize::saturating_add)
+    }
+
+    /// Compacts a class until nothing can be won, or `target` pages have been.
+    fn compact_class(&self, class: &SizeClass, target: usize) -> usize {
+        let mut pages: usize = 0;
+        let mut progress = Progress::default();
+        while pages < target && class.count().can_compact(class.geometry()) != 0 {
+            let step = class.lock().compact(&mut progress);
+            match step {
+                Step::Done => break,
+                Step::More => (),
+                Step::Emptied(zspage) => {
+                    self.zspage_closed(class);
+                    let won = class.geometry().nr_pages();
+                    // Relaxed: a statistic.
+                    self.pages_compacted.fetch_add(won, Ordering::Relaxed);
+                    pages = pages.wrapping_add(won);
+                    drop(zspage);
+                }
+            }
+            cond_resched();
+        }
+        pages
+    }
+}
+
+impl ClassGuard<'_> {
+    /// Moves objects out of the emptiest zspage that has none in use, at most [`BUDGET`].
+    fn compact(&self, progress: &mut Progress) -> Step {
+        let geometry = self.class.geometry();
+        let Some(from) = self.source(progress) else {
+            return Step::Done;
+        };
+        let mut budget = BUDGET;
+        let mut to = None;
+        for object in from.objects(geometry, 0..geometry.objs) {
+            if budget == 0 {
+                break;
+            }
+            budget = budget.wrapping_sub(1);
+            let Some(zspage) = self.destination(from, &mut to) else {
+                break;
+            };
+            if !self.move_object(from, &object, zspage) {
+                progress.passed = progress.passed.wrapping_add(1);
+                break;
+            }
+        }
+        if let Some(to) = to {
+            self.lists.relist(to, geometry);
+        } else {
+            return Step::Done;
+        }
+        if from.inuse() == 0 {
+            return Step::Emptied(self.remove(from));
+        }
+        self.lists.relist(from, geometry);
+        Step::More
+    }
+
+    /// The emptiest zspage that has no object in use. Those that have are passed over once and for
+    /// all in this call.
+    fn source(&self, progress: &mut Progress) -> Option<&Zspage<SizeClass>> {
+        let geometry = self.class.geometry();
+        for zspage in self.lists.emptiest_first().skip(progress.passed) {
+            let mut objects = zspage.objects(geometry, 0..geometry.objs);
+            if !objects.any(|object| object.handle.is_locked()) {
+                return Some(zspage);
+            }
+            progress.passed = progress.passed.wrapping_add(1);
+        }
+        None
+    }
+
+    /// The zspage to move to: `to` while it has room, then the fullest that has and is not `from`.
+    #[inline(always)]
+    fn destination<'g>(
+        &'g self,
+        from: &Zspage<SizeClass>,
+        to: &mut Option<&'g Zspage<SizeClass>>,
+    ) -> Option<&'g Zspage<SizeClass>> {
+        let geometry = self.class.geometry();
+        if let Some(zspage) = to {
+            if zspage.inuse() < geometry.objs {
+                return *to;
+            }
+            self.lists.relist(zspage, geometry);
+        }
+        let next = self.lists.fullest_but(from)?;
+        *to = Some(next);
+        *to
+    }
+
+    /// Moves one object; false, with nothing changed, if it is in use.
+    #[inline(always)]
+    fn move_object(
+        &self,
+        from: &Zspage<SizeClass>,
+        object: &Found<'_>,
+        to: &Zspage<SizeClass>,
+    ) -> bool {
+        // From the LOCK to its release: mappers spin on it.
+        let _guard = MoverGuard::new();
+        let Some(word) = object.handle.try_lock_to_move() else {
+            return false;
+        };
+        let Some(slot) = self.take_slot(to) else {
+            object.handle.unlock(word);
+            return false;
+        };
+        object.slot.copy_to(&slot, u32_to_usize(self.class.geometry().size));
+        slot.set_header(object.header);
+        Self::release_slot(from, &object.slot, object.index);
+        object.handle.unlock(word.moved(slot.phys(), slot.is_split()));
+        true
+    }
+}
