@@ -53,13 +53,15 @@ class Result:
 class Job:
     """Something to run that yields one or more results.
 
-    `flavour` names the kernel (and the modules) that it needs; `group` is true
-    if the results are cases whose names begin with the job's own.
+    `flavour` names the kernel that it needs, `modules` says whether it needs the
+    modules for it too; `group` is true if the results are cases whose names
+    begin with the job's own.
     """
 
     name: str
     run: Callable[[Job], Iterator[Result]]
     flavour: str | None = None
+    modules: bool = True
     group: bool = False
     limit: float = 600
     options: dict[str, str] = field(default_factory=dict)
@@ -129,7 +131,9 @@ def run_command(job: Job) -> Iterator[Result]:
         yield Result(job.name, FAILED, reason_of(status))
 
 
-CARGO_TEST = re.compile(r"^test (?P<name>\S+)(?: - .*)? \.\.\. (?P<outcome>ok|FAILED|ignored)(?:, (?P<reason>.*))?")
+CARGO_TEST = re.compile(
+    r"^test (?P<name>\S+)(?: - .*)? \.\.\. (?P<outcome>ok|FAILED|ignored)(?:, (?P<reason>.*))?"
+)
 CARGO_TARGET = re.compile(r"^\s+(?:Running (?:unittests )?(?P<path>\S+)|Doc-tests (?P<doc>\S+))")
 CARGO_SUMMARY = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
 
@@ -137,7 +141,9 @@ CARGO_SUMMARY = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d
 def run_cargo(job: Job) -> Iterator[Result]:
     """Cargo tests of one crate in one configuration, each test counted."""
     environment = {"RUSTFLAGS": job.options.get("rustflags", ""), "CARGO_TERM_COLOR": "never"}
-    status, lines = execute(shlex.split(job.options["command"]), log_of(job), job.limit, environment)
+    status, lines = execute(
+        shlex.split(job.options["command"]), log_of(job), job.limit, environment
+    )
     target, counted, summed, failed = "", 0, 0, 0
     for line in lines:
         if match := CARGO_TARGET.match(line):
@@ -152,9 +158,17 @@ def run_cargo(job: Job) -> Iterator[Result]:
     if status != 0:
         tail(lines, 60)
     if status != 0 and failed == 0:
-        yield Result(job.name, FAILED, f"cargo did not come to the end ({reason_of(status)}); see {log_of(job)}")
+        yield Result(
+            job.name,
+            FAILED,
+            f"cargo did not come to the end ({reason_of(status)}); see {log_of(job)}",
+        )
     elif counted != summed or counted == 0:
-        yield Result(job.name, FAILED, f"cargo reports {summed} tests, {counted} were read; see {log_of(job)}")
+        yield Result(
+            job.name,
+            FAILED,
+            f"cargo reports {summed} tests, {counted} were read; see {log_of(job)}",
+        )
 
 
 def vm_command(job: Job, command: list[str]) -> list[str]:
@@ -191,7 +205,9 @@ def run_in_vm(job: Job) -> Iterator[Result]:
         yield Result(job.name, FAILED, f"{reason_of(status)}; see {log_of(job)}")
 
 
-KTAP_CASE = re.compile(r"^(?P<indent>\s*)(?P<outcome>ok|not ok) (?:\d+) (?P<name>\S+)(?: # SKIP ?(?P<reason>.*))?")
+KTAP_CASE = re.compile(
+    r"^(?P<indent>\s*)(?P<outcome>ok|not ok) (?:\d+) (?P<name>\S+)(?: # SKIP ?(?P<reason>.*))?"
+)
 KTAP_PLAN = re.compile(r"^\s*1\.\.(\d+)")
 
 
@@ -219,7 +235,9 @@ def read_suite(prefix: str, lines: list[str]) -> Iterator[Result]:
 
 def run_kunit(job: Job) -> Iterator[Result]:
     """All suites of the test modules in one VM, each case counted."""
-    status, lines = execute(vm_command(job, [str(SCRIPTS / "lib/kunit_guest")]), log_of(job), job.limit + 60)
+    status, lines = execute(
+        vm_command(job, [str(SCRIPTS / "lib/kunit_guest")]), log_of(job), job.limit + 60
+    )
     body: list[str] = []
     suite, suites, failures = "", 0, 0
     for line in lines:
@@ -237,7 +255,9 @@ def run_kunit(job: Job) -> Iterator[Result]:
     if status != 0:
         yield Result(job.name, FAILED, f"{reason_of(status)}; see {log_of(job)}")
     elif suites == 0 or "ZSRS-KTAP-DONE" not in lines:
-        yield Result(job.name, FAILED, f"{suites} suites reported and then nothing; see {log_of(job)}")
+        yield Result(
+            job.name, FAILED, f"{suites} suites reported and then nothing; see {log_of(job)}"
+        )
 
 
 def header_of(script: Path) -> dict[str, str]:
@@ -275,18 +295,29 @@ def vm_jobs(flavour: str) -> Iterator[Job]:
 def jobs() -> Iterator[Job]:
     """Everything there is, in the order in which it runs."""
     if (SCRIPTS / "lint").exists():
-        yield Job("lint", run_command, "normal", limit=600, options={"command": "scripts/lint"})
+        yield Job(
+            "lint",
+            run_command,
+            "normal",
+            modules=False,
+            limit=600,
+            options={"command": "scripts/lint"},
+        )
     manifest = ROOT / "tests/host/Cargo.toml"
     if manifest.exists():
-        cargo = f"cargo test --locked --manifest-path {manifest} --target-dir {OUT}/host --release --no-fail-fast"
-        yield Job("host/release", run_cargo, group=True, limit=1200, options={"command": cargo})
+        test = (
+            f"cargo test --locked --manifest-path {manifest} --release --no-fail-fast --target-dir"
+        )
         yield Job(
-            "host/loom",
+            "host/release",
             run_cargo,
             group=True,
             limit=1200,
-            options={"command": f"{cargo}-loom --test loom".replace("/host-loom", "/loom"), "rustflags": "--cfg loom"},
+            options={"command": f"{test} {OUT}/host"},
         )
+        # A target folder of its own: another cfg would rebuild everything each time.
+        loom = {"command": f"{test} {OUT}/loom --test loom", "rustflags": "--cfg loom"}
+        yield Job("host/loom", run_cargo, group=True, limit=1200, options=loom)
     for flavour in ("normal", "builtin", "debug"):
         if flavour != "builtin" and (ROOT / "tests/kunit").exists():
             limit = 600 if flavour == "normal" else 1500
@@ -294,9 +325,16 @@ def jobs() -> Iterator[Job]:
         yield from vm_jobs(flavour)
         boot = ROOT / "tests/vm/boot/run"
         if flavour == "normal" and boot.exists():
-            yield Job(f"boot/{flavour}", run_boot, flavour, group=True, limit=300, options={"command": str(boot)})
+            yield Job(
+                f"boot/{flavour}",
+                run_boot,
+                flavour,
+                group=True,
+                limit=300,
+                options={"command": str(boot)},
+            )
         if flavour == "debug":
-            yield Job("runner", run_runner, flavour, group=True, limit=300)
+            yield Job("runner", run_runner, flavour, modules=False, group=True, limit=300)
 
 
 def run_boot(job: Job) -> Iterator[Result]:
@@ -307,7 +345,9 @@ def run_boot(job: Job) -> Iterator[Result]:
         if match := re.match(r"^RESULT (\S+) (ok|FAILED)(?:: (.*))?$", line):
             cases += 1
             failures += match[2] == "FAILED"
-            yield Result(f"{job.name}/{match[1]}", PASSED if match[2] == "ok" else FAILED, match[3] or "")
+            yield Result(
+                f"{job.name}/{match[1]}", PASSED if match[2] == "ok" else FAILED, match[3] or ""
+            )
     if status != 0:
         tail(lines)
     if (status != 0 and not failures) or cases == 0:
@@ -324,7 +364,11 @@ PLANTED = {
         ["--allow-splat", "WARNING: .*lkdtm_WARNING"],
     ),
     "absent": (99, "true", ["--allow-splat", "WARNING: .*lkdtm_WARNING"]),
-    "sleep_in_atomic": (99, "modprobe lkdtm && echo SPINLOCKUP >/sys/kernel/debug/provoke-crash/DIRECT; true", []),
+    "sleep_in_atomic": (
+        99,
+        "modprobe lkdtm && echo SPINLOCKUP >/sys/kernel/debug/provoke-crash/DIRECT; true",
+        [],
+    ),
     "panic": (99, "echo c >/proc/sysrq-trigger", []),
     "hang": (98, "echo hanging; sleep 600", ["--timeout", "60"]),
 }
@@ -334,7 +378,15 @@ def run_runner(job: Job) -> Iterator[Result]:
     """The runner itself: each planted fault must be told from the others."""
     for name, (wanted, command, options) in PLANTED.items():
         log = LOGS / f"runner-{name}.log"
-        line = [str(SCRIPTS / "vm"), "--kernel", str(job.flavour), "--name", f"runner-{name}", "--timeout", "150"]
+        line = [
+            str(SCRIPTS / "vm"),
+            "--kernel",
+            str(job.flavour),
+            "--name",
+            f"runner-{name}",
+            "--timeout",
+            "150",
+        ]
         started = time.monotonic()
         status, lines = execute([*line, *options, "--", "bash", "-c", command], log, 200)
         seconds = time.monotonic() - started
@@ -342,7 +394,12 @@ def run_runner(job: Job) -> Iterator[Result]:
             yield Result(f"{job.name}/{name}", PASSED, seconds=seconds)
         else:
             tail(lines)
-            yield Result(f"{job.name}/{name}", FAILED, f"exit status {status}, not {wanted}; see {log}", seconds)
+            yield Result(
+                f"{job.name}/{name}",
+                FAILED,
+                f"exit status {status}, not {wanted}; see {log}",
+                seconds,
+            )
 
 
 @dataclass
@@ -352,8 +409,7 @@ class Session:
     patterns: list[str]
     results: list[Result] = field(default_factory=list)
     times: list[tuple[str, float]] = field(default_factory=list)
-    broken: dict[str, str] = field(default_factory=dict)
-    ready: set[str] = field(default_factory=set)
+    prepared: dict[str, str] = field(default_factory=dict)
 
     def record(self, result: Result) -> None:
         """Count a result and print its line."""
@@ -370,34 +426,41 @@ class Session:
         status = subprocess.run(command, stdin=subprocess.DEVNULL, check=False, cwd=ROOT).returncode
         self.times.append((name, time.monotonic() - started))
         if status != 0:
-            self.record(Result(f"prepare/{name.replace(' ', '_')}", FAILED, f"exit status {status}"))
+            self.record(
+                Result(f"prepare/{name.replace(' ', '_')}", FAILED, f"exit status {status}")
+            )
         return status == 0
 
-    def prepare(self, flavour: str) -> bool:
-        """Build the kernel and the modules of a flavour, once."""
-        if flavour in self.broken:
-            return False
-        if flavour not in self.ready:
-            self.ready.add(flavour)
-            for name, command in (
-                (f"{flavour} kernel", [str(SCRIPTS / "kernel"), "build", flavour]),
-                (f"{flavour} modules", [str(SCRIPTS / "modules"), flavour]),
-            ):
-                if not self.step(name, command):
-                    self.broken[flavour] = f"the {name} did not build"
-                    return False
-        return True
+    def prepare(self, job: Job) -> str:
+        """Build the kernel and the modules that a job needs, once; returns what is wrong."""
+        for what in ("kernel", "modules") if job.modules else ("kernel",):
+            name = f"{job.flavour} {what}"
+            if name not in self.prepared:
+                command = (
+                    [str(SCRIPTS / "kernel"), "build"]
+                    if what == "kernel"
+                    else [str(SCRIPTS / "modules")]
+                )
+                built = self.step(name, [*command, str(job.flavour)])
+                self.prepared[name] = "" if built else f"the {name} did not build"
+            if self.prepared[name]:
+                return self.prepared[name]
+        return ""
 
     def run(self, job: Job) -> None:
         """Run one job and record what it yields."""
-        if job.flavour and not self.prepare(job.flavour):
-            self.record(Result(job.name, FAILED, self.broken[job.flavour]))
+        if job.flavour and (problem := self.prepare(job)):
+            self.record(Result(job.name, FAILED, problem))
             return
         say(f"-- {job.name} (limit {job.limit * TIMEOUT_SCALE:.0f} s)")
         started = time.monotonic()
         try:
             for result in job.run(job):
-                if job.group and not selected(result.name, self.patterns) and result.outcome != FAILED:
+                if (
+                    job.group
+                    and not selected(result.name, self.patterns)
+                    and result.outcome != FAILED
+                ):
                     continue
                 if not job.group:
                     result.seconds = time.monotonic() - started
@@ -415,7 +478,9 @@ class Session:
         failed = [result for result in self.results if result.outcome == FAILED]
         for result in failed:
             say(f"FAIL {result.name}: {result.reason}")
-        count = {word: sum(r.outcome == word for r in self.results) for word in (PASSED, FAILED, SKIPPED)}
+        count = {
+            word: sum(r.outcome == word for r in self.results) for word in (PASSED, FAILED, SKIPPED)
+        }
         if not self.results:
             say(f"no test has a name that contains {' or '.join(self.patterns)!r}")
         say(f"{count[PASSED]} passed, {count[FAILED]} failed, {count[SKIPPED]} skipped")
@@ -425,7 +490,9 @@ class Session:
 def main() -> int:
     """Run the selected tests."""
     parser = argparse.ArgumentParser(
-        prog="scripts/test", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="scripts/test",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--list", action="store_true", help="print the names and end")
     parser.add_argument("patterns", nargs="*", metavar="PATTERN")
