@@ -147,6 +147,9 @@ def vng_command(
     options = ["-accel", "tcg" if arguments.icount else "tcg,thread=multi"]
     if arguments.icount:
         options += ["-icount", "shift=0"]
+    # Not by virtme-ng's own option: it leaves QEMU to guess the format.
+    for disk in arguments.disk:
+        options += ["-drive", f"if=virtio,format=raw,file={Path(disk).resolve()}"]
     command = ["vng", "--verbose", "--disable-kvm", "--force-9p", "--user", "root"]
     command += [
         "--run",
@@ -159,8 +162,6 @@ def vng_command(
     command += [f"--rwdir={results}", "--append", KERNEL_ARGUMENTS]
     for text in arguments.append:
         command += ["--append", text]
-    for disk in arguments.disk:
-        command += ["--disk", str(Path(disk).resolve())]
     command += [
         f"--qemu-opts={' '.join(options)}",
         "--exec",
