@@ -22,14 +22,12 @@ use crate::kapi::{
     bindings,
     conv::{addr_of, ptr_at},
     direct_map,
-    gfp::Gfp,
 };
 use crate::logic::{
     conv::{u32_to_usize, u64_to_usize, usize_to_u64},
     size_class::MAX_CHAIN,
 };
 use core::{
-    cell::Cell,
     mem::{offset_of, size_of},
     ptr::{null_mut, NonNull},
     sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering},
@@ -42,7 +40,7 @@ pub(crate) const PAGE_SHIFT: u32 = bindings::ZPDESC_PAGE_SHIFT;
 pub(crate) const PAGE_SIZE: usize = 1 << PAGE_SHIFT;
 
 /// Longest chain, in pages.
-const MAX_PAGES: usize = u32_to_usize(MAX_CHAIN);
+pub(crate) const MAX_PAGES: usize = u32_to_usize(MAX_CHAIN);
 
 /// The descriptor of one page.
 ///
@@ -94,8 +92,6 @@ struct PlaceBits;
 impl PlaceBits {
     /// Bits of the offset: pages of up to 64 KiB.
     const OFFSET_BITS: u32 = 16;
-    /// The offset.
-    const OFFSET_MASK: u32 = (1 << Self::OFFSET_BITS) - 1;
     /// All that is not the page's type.
     const MASK: u32 = (1 << 24) - 1;
 }
@@ -107,9 +103,9 @@ impl Zpdesc {
     ///
     /// # Safety
     ///
-    /// The page must be typed zsmalloc by this module, and stay so for `'a`.
+    /// The page must be ours for `'a`: allocated by this module and not given back.
     #[inline(always)]
-    unsafe fn from_page<'a>(page: NonNull<bindings::page>) -> &'a Self {
+    pub(crate) unsafe fn from_page<'a>(page: NonNull<bindings::page>) -> &'a Self {
         // SAFETY: The caller's promise; the layout matches by the assertions above.
         unsafe { page.cast::<Self>().as_ref() }
     }
@@ -151,17 +147,15 @@ impl Zpdesc {
         unsafe { NonNull::new_unchecked(direct_map::phys_to_virt(self.phys())) }
     }
 
+    /// Records the zspage that the page belongs to.
+    pub(crate) fn set_zspage<T>(&self, zspage: *mut T) {
+        self.zspage.store(zspage.cast(), Ordering::Relaxed);
+    }
+
     /// The zspage that the page belongs to; null if it belongs to none.
     #[inline(always)]
     pub(crate) fn zspage(&self) -> *mut c_void {
         self.zspage.load(Ordering::Relaxed)
-    }
-
-    /// Is the page typed zsmalloc?
-    #[inline(always)]
-    pub(crate) fn is_zsmalloc(&self) -> bool {
-        // SAFETY: Reads the page's type.
-        unsafe { bindings::PageZsmalloc(self.page()) }
     }
 
     /// The next page of the chain. Not for the page of a huge object.
@@ -173,7 +167,7 @@ impl Zpdesc {
     }
 
     /// Links the next page of the chain.
-    fn set_next(&self, next: Option<&Self>) {
+    pub(crate) fn set_next(&self, next: Option<&Self>) {
         let next = next.map_or(0, |next| addr_of(next.page()));
         self.next.store(next, Ordering::Relaxed);
     }
@@ -197,14 +191,9 @@ impl Zpdesc {
         u32_to_usize(bits >> PlaceBits::OFFSET_BITS)
     }
 
-    /// Where the first object that begins on the page does, in bytes.
-    pub(crate) fn first_obj_offset(&self) -> usize {
-        let bits = self.first_obj_offset.load(Ordering::Relaxed);
-        u32_to_usize(bits & PlaceBits::OFFSET_MASK)
-    }
-
-    /// Writes [`Self::place`] and [`Self::first_obj_offset`], keeping the page's type.
-    fn set_first_obj_offset(&self, place: usize, offset: usize) {
+    /// Writes the page's place in its chain and where the first object that begins on it does, in
+    /// bytes. The page's type stays.
+    pub(crate) fn set_first_obj_offset(&self, place: usize, offset: usize) {
         let bits = (place << PlaceBits::OFFSET_BITS) | (offset & (PAGE_SIZE - 1));
         let owned = u32::try_from(bits).unwrap_or(0) & PlaceBits::MASK;
         let type_bits = self.first_obj_offset.load(Ordering::Relaxed) & !PlaceBits::MASK;
@@ -213,7 +202,7 @@ impl Zpdesc {
     }
 
     /// Types the page (`__zpdesc_set_zsmalloc`).
-    fn set_zsmalloc(&self) {
+    pub(crate) fn set_zsmalloc(&self) {
         // SAFETY: The page is ours and has no type yet.
         unsafe { bindings::__SetPageZsmalloc(self.page()) };
     }
@@ -225,7 +214,7 @@ impl Zpdesc {
     }
 
     /// Marks the first page of a chain (`zpdesc_set_first`).
-    fn set_first(&self) {
+    pub(crate) fn set_first(&self) {
         // SAFETY: The page is ours; the flag is the owner's.
         unsafe { bindings::SetPagePrivate(self.page()) };
     }
@@ -237,7 +226,7 @@ impl Zpdesc {
     }
 
     /// Leaves nothing of ours behind (`reset_zpdesc`).
-    fn reset(&self) {
+    pub(crate) fn reset(&self) {
         self.clear_first();
         self.zspage.store(null_mut(), Ordering::Relaxed);
         self.next.store(0, Ordering::Relaxed);
@@ -245,9 +234,72 @@ impl Zpdesc {
     }
 
     /// The zone that the page lies in (`zpdesc_zone`).
-    fn zone(&self) -> *mut bindings::zone {
+    pub(crate) fn zone(&self) -> Zone {
         // SAFETY: Reads the page's flags.
-        unsafe { bindings::page_zone(self.page()) }
+        Zone(unsafe { bindings::page_zone(self.page()) })
+    }
+
+    /// Makes the page movable with `ops` (`__zpdesc_set_movable`); it is locked, or nobody else
+    /// knows it.
+    #[cfg(CONFIG_COMPACTION)]
+    pub(crate) fn set_movable(&self, ops: &'static bindings::movable_operations) {
+        // SAFETY: The page is ours and locked.
+        unsafe { bindings::__SetPageMovable(self.page(), ops) };
+    }
+
+    /// Makes the page unmovable; it is locked.
+    pub(crate) fn clear_movable(&self) {
+        #[cfg(CONFIG_COMPACTION)]
+        if self.movable_ops.load(Ordering::Relaxed) & MAPPING_MOVABLE != 0 {
+            // SAFETY: The page is ours, locked and movable.
+            unsafe { bindings::__ClearPageMovable(self.page()) };
+        }
+    }
+
+    /// Takes the page lock if nobody has it (`zpdesc_trylock`). Any context.
+    #[must_use]
+    pub(crate) fn try_lock(&self) -> bool {
+        // SAFETY: The page is ours.
+        unsafe { bindings::trylock_page(self.page()) }
+    }
+
+    /// Releases the page lock (`zpdesc_unlock`), which the caller holds.
+    pub(crate) fn unlock(&self) {
+        // SAFETY: The page is ours and locked.
+        unsafe { bindings::unlock_page(self.page()) };
+    }
+
+    /// Takes a reference (`zpdesc_get`).
+    pub(crate) fn get(&self) -> ZpdescRef {
+        // SAFETY: The page is ours, so it has a reference already.
+        unsafe { bindings::get_page(self.page()) };
+        // INVARIANT: just taken.
+        ZpdescRef(self.page())
+    }
+
+    /// Takes over all that `old` is and holds: the contents, the place in the chain, the zspage.
+    ///
+    /// Both pages are locked by the migration core; `old` is movable with `ops`, and no object on
+    /// it is in use.
+    #[cfg(CONFIG_COMPACTION)]
+    pub(crate) fn take_over(&self, old: &Self, ops: &'static bindings::movable_operations) {
+        self.set_zsmalloc();
+        let type_bits = self.first_obj_offset.load(Ordering::Relaxed) & !PlaceBits::MASK;
+        let place_bits = old.first_obj_offset.load(Ordering::Relaxed) & PlaceBits::MASK;
+        let bits = type_bits | place_bits;
+        self.first_obj_offset.store(bits, Ordering::Relaxed);
+        self.zspage.store(old.zspage(), Ordering::Relaxed);
+        let next = old.next.load(Ordering::Relaxed);
+        self.next.store(next, Ordering::Relaxed);
+        if old.place() == 0 {
+            self.set_first();
+        }
+        let (to, from) = (self.address().as_ptr(), old.address().as_ptr());
+        // SAFETY: Both are whole pages of ours, and nobody else accesses them.
+        unsafe { bindings::copy_page(to.cast(), from.cast()) };
+        // SAFETY: KMSAN's knowledge of the contents goes with them; nothing without KMSAN.
+        unsafe { bindings::kmsan_copy_page_meta(self.page(), old.page()) };
+        self.set_movable(ops);
     }
 
     /// Gives the page back to the page allocator, or to whoever holds a reference.
@@ -255,9 +307,52 @@ impl Zpdesc {
     /// # Safety
     ///
     /// The page must have been reset, and nobody of ours may use it any more.
-    unsafe fn free(&self) {
-        // SAFETY: The caller's promise.
+    pub(crate) unsafe fn free(&self) {
+        // SAFETY: One reference is ours, and nobody of ours uses the page after this.
         unsafe { bindings::__free_pages(self.page(), 0) };
+    }
+}
+
+/// Set in `mapping` of pages that are movable, or were: `PAGE_MAPPING_MOVABLE`.
+#[cfg(CONFIG_COMPACTION)]
+const MAPPING_MOVABLE: usize = bindings::ZPDESC_MAPPING_MOVABLE;
+
+/// A reference to a page, which may cease to be ours meanwhile.
+///
+/// # Invariants
+///
+/// The page has a reference that belongs to this value.
+pub(crate) struct ZpdescRef(*mut bindings::page);
+
+impl ZpdescRef {
+    /// Waits until the page is unlocked. May sleep.
+    pub(crate) fn wait_unlocked(&self) {
+        // SAFETY: The page lives, by the invariant.
+        unsafe { bindings::wait_on_page_locked(self.0) };
+    }
+
+    /// Leaves the reference to whom the page now belongs.
+    pub(crate) fn keep(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for ZpdescRef {
+    fn drop(&mut self) {
+        // SAFETY: The reference is ours, by the invariant.
+        unsafe { bindings::put_page(self.0) };
+    }
+}
+
+/// A memory zone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Zone(*mut bindings::zone);
+
+impl Zone {
+    /// Adds to the zone's count of our pages, `NR_ZSPAGES`.
+    pub(crate) fn add_zspages(self, pages: isize) {
+        // SAFETY: It is the zone of a page, and lives for ever.
+        unsafe { bindings::mod_zone_page_state(self.0, bindings::zone_stat_item_NR_ZSPAGES, pages) };
     }
 }
 
@@ -326,187 +421,4 @@ pub(crate) fn are_adjacent(first: &Zpdesc, second: &Zpdesc) -> bool {
     cfg!(CONFIG_SPARSEMEM_VMEMMAP)
         && !cfg!(CONFIG_KMSAN)
         && first.pfn().wrapping_add(1) == second.pfn()
-}
-
-/// The pages of one zspage, in order.
-///
-/// # Invariants
-///
-/// `first` is the first of a chain of 1 to [`MAX_PAGES`] pages that are allocated, typed zsmalloc,
-/// counted in `NR_ZSPAGES`, and owned by this value.
-pub(crate) struct Chain {
-    /// The first page.
-    first: Cell<NonNull<Zpdesc>>,
-    /// The page holds one huge object: there is no link, but a header in its place.
-    huge: bool,
-}
-
-// SAFETY: It owns its pages; `first` changes only under the owning class's lock.
-unsafe impl Send for Chain {}
-
-impl Chain {
-    /// Allocates a chain of `nr` pages (1 to [`MAX_PAGES`]). Sleeps only if `gfp` allows it.
-    ///
-    /// `first_offset` tells where on each page the first object begins, in bytes.
-    pub(crate) fn alloc(
-        gfp: Gfp,
-        nr: usize,
-        huge: bool,
-        first_offset: impl Fn(usize) -> usize,
-    ) -> Option<Self> {
-        let mut pages = [null_mut(); MAX_PAGES];
-        let pages = pages.get_mut(..nr)?;
-        if !alloc_pages(gfp, pages) {
-            return None;
-        }
-        let mut prev: Option<&Zpdesc> = None;
-        let mut first = None;
-        for (place, page) in pages.iter().enumerate() {
-            // SAFETY: `alloc_pages` has filled the array with pages, which nobody else uses.
-            let zpdesc = unsafe { &*page.cast::<Zpdesc>() };
-            zpdesc.set_zsmalloc();
-            zpdesc.set_first_obj_offset(place, first_offset(place));
-            zpdesc.set_next(None);
-            match prev {
-                Some(prev) => prev.set_next(Some(zpdesc)),
-                None => {
-                    zpdesc.set_first();
-                    first = Some(NonNull::from(zpdesc));
-                }
-            }
-            prev = Some(zpdesc);
-        }
-        // INVARIANT: all pages are ours, typed and linked; they are counted below.
-        let chain = Self {
-            first: Cell::new(first?),
-            huge,
-        };
-        chain.count(1);
-        Some(chain)
-    }
-
-    /// The first page.
-    #[inline(always)]
-    pub(crate) fn first(&self) -> &Zpdesc {
-        // SAFETY: Ours, by the invariant.
-        unsafe { self.first.get().as_ref() }
-    }
-
-    /// All pages, in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Zpdesc> {
-        core::iter::successors(Some(self.first()), |zpdesc| self.after(zpdesc))
-    }
-
-    /// The page after `zpdesc`.
-    #[inline(always)]
-    fn after<'a>(&self, zpdesc: &'a Zpdesc) -> Option<&'a Zpdesc> {
-        if self.huge {
-            None
-        } else {
-            zpdesc.next()
-        }
-    }
-
-    /// The page at `place`, counted from 0; the last one if the chain is shorter.
-    #[inline(always)]
-    pub(crate) fn page(&self, place: usize) -> &Zpdesc {
-        let mut zpdesc = self.first();
-        for _ in 0..place {
-            let Some(next) = self.after(zpdesc) else {
-                break;
-            };
-            zpdesc = next;
-        }
-        zpdesc
-    }
-
-    /// Makes every page point to its zspage.
-    pub(crate) fn set_zspage<T>(&self, zspage: NonNull<T>) {
-        for zpdesc in self.iter() {
-            let zspage = zspage.as_ptr().cast::<c_void>();
-            zpdesc.zspage.store(zspage, Ordering::Relaxed);
-        }
-    }
-
-    /// Adds `sign` for each page to the zones' `NR_ZSPAGES`: one call for pages of one zone.
-    fn count(&self, sign: isize) {
-        let mut run: isize = 0;
-        let mut zone = self.first().zone();
-        for zpdesc in self.iter() {
-            if zpdesc.zone() != zone {
-                add_zspages(zone, run);
-                zone = zpdesc.zone();
-                run = 0;
-            }
-            run = run.wrapping_add(sign);
-        }
-        add_zspages(zone, run);
-    }
-
-    /// Takes the pages out of our hands without freeing them: nothing in them refers to us any
-    /// more, and nobody will use them again.
-    ///
-    /// For objects that are still allocated when their pool is destroyed.
-    pub(crate) fn leak(self) {
-        self.count(-1);
-        let chain = core::mem::ManuallyDrop::new(self);
-        chain.release(|_| ());
-    }
-
-    /// Resets every page and hands it to `then`.
-    fn release(&self, then: impl Fn(&Zpdesc)) {
-        let mut next = Some(self.first());
-        while let Some(zpdesc) = next {
-            next = self.after(zpdesc);
-            zpdesc.reset();
-            then(zpdesc);
-        }
-    }
-}
-
-impl Drop for Chain {
-    /// Gives the pages back. Any context that may free pages, not under a class's lock.
-    fn drop(&mut self) {
-        // Before the pages are: their zones must not change in between.
-        self.count(-1);
-        // SAFETY: The chain was the only owner, by the invariant, and the page is reset.
-        self.release(|zpdesc| unsafe { zpdesc.free() });
-    }
-}
-
-/// Adds to a zone's count of our pages.
-fn add_zspages(zone: *mut bindings::zone, pages: isize) {
-    // SAFETY: `zone` is the zone of a page, and lives for ever.
-    unsafe { bindings::mod_zone_page_state(zone, bindings::zone_stat_item_NR_ZSPAGES, pages) };
-}
-
-/// Fills `pages`, or leaves nothing allocated and returns false.
-///
-/// The bulk allocator hands out fewer pages than asked for whenever that is easier, at least one
-/// unless there is no memory; what it hands out at once is often physically adjacent.
-fn alloc_pages(gfp: Gfp, pages: &mut [*mut bindings::page]) -> bool {
-    let nr = i32::try_from(pages.len()).unwrap_or(0);
-    let gfp = gfp.for_objects().as_raw();
-    let mut have = 0;
-    loop {
-        // SAFETY: Takes no arguments.
-        let node = unsafe { bindings::numa_mem_id() };
-        let (array, none) = (pages.as_mut_ptr(), null_mut());
-        // SAFETY: `array` has `nr` entries, null or pages from an earlier round.
-        let got = unsafe {
-            bindings::alloc_pages_bulk_noprof(gfp, node, none, nr, null_mut(), array)
-        };
-        if got >= pages.len() {
-            return true;
-        }
-        if got <= have {
-            break;
-        }
-        have = got;
-    }
-    for page in pages.iter().filter(|page| !page.is_null()) {
-        // SAFETY: Just allocated, and not used yet.
-        unsafe { bindings::__free_pages(*page, 0) };
-    }
-    false
 }

@@ -7,21 +7,17 @@ use crate::logic::fullness::{Group, EMPTY, NR_GROUPS};
 use crate::logic::stats::ClassCount;
 use crate::pool::{class::SizeClass, shared::Shared, Pool};
 use core::fmt::{self, Write};
-use kernel::{c_str, prelude::*};
+use kernel::c_str;
 
 /// Shows the module's counters in `dir`.
 pub(super) fn show_module(dir: &Dir, shared: &'static Shared) {
-    // SAFETY: It is static: the module's state outlives its directory.
-    unsafe { dir.file(c_str!("stats"), shared) };
+    dir.file(c_str!("stats"), shared);
 }
 
-/// Shows a pool in `dir`, which the caller drops before the pool.
-pub(super) fn show_pool(dir: &Dir, pool: &KBox<Pool>) {
-    let classes: *const Pool = &**pool;
-    // SAFETY: `Instance` drops the directory before the pool, which does not move: it is boxed.
-    unsafe { dir.file(c_str!("classes"), classes.cast::<Classes>()) };
-    // SAFETY: As above.
-    unsafe { dir.file(c_str!("stats"), classes) };
+/// Shows a pool in `dir`.
+pub(super) fn show_pool(dir: &Dir, pool: &'static Pool) {
+    dir.file(c_str!("classes"), Classes::of(pool));
+    dir.file(c_str!("stats"), pool);
 }
 
 impl Show for Shared {
@@ -43,16 +39,30 @@ impl Show for Pool {
         let compactable: usize = counts()
             .map(|(class, count)| count.can_compact(class.geometry()))
             .sum();
+        let migrated: usize = self.classes().iter().map(SizeClass::migrated).sum();
+        let refused: usize = self.classes().iter().map(SizeClass::refused).sum();
         writeln!(file, "pages {}", self.total_pages())?;
         writeln!(file, "objects {objects}")?;
         writeln!(file, "free_slot_bytes {free}")?;
-        writeln!(file, "compactable_pages {compactable}")
+        writeln!(file, "compactable_pages {compactable}")?;
+        writeln!(file, "pages_compacted {}", self.pages_compacted())?;
+        writeln!(file, "pages_migrated {migrated}")?;
+        writeln!(file, "migrations_refused {refused}")
     }
 }
 
 /// A pool, shown class by class in the columns of C zsmalloc.
 #[repr(transparent)]
 struct Classes(Pool);
+
+impl Classes {
+    /// The same pool.
+    fn of(pool: &'static Pool) -> &'static Self {
+        let pool: *const Pool = pool;
+        // SAFETY: `repr(transparent)`.
+        unsafe { &*pool.cast::<Self>() }
+    }
+}
 
 /// The sums in the last line of `classes`.
 #[derive(Default)]

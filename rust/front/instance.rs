@@ -3,7 +3,7 @@
 //! A pool as the outside sees it, and what the module holds while it is loaded.
 
 use super::debugfs;
-use crate::kapi::{cpuhp, cpumask::Cpu, debugfs::Dir, global::Global};
+use crate::kapi::{cpuhp, cpumask::Cpu, debugfs::Dir, global::Global, shrinker};
 use crate::pool::{shared::Shared, Pool};
 use kernel::{c_str, prelude::*, str::CStr};
 
@@ -50,12 +50,16 @@ impl cpuhp::Callbacks for Hotplug {
     }
 }
 
-/// A pool with its directory in debugfs.
+/// A pool as its users have it: with all that refers to it.
+///
+/// Fields are dropped in order: last the pool, to which the others refer.
 pub(crate) struct Instance {
-    /// Dropped first: its files show the pool.
+    /// Its directory in debugfs.
     _debugfs: Dir,
-    /// The pool. In a box, so that debugfs can point to it.
-    pool: KBox<Pool>,
+    /// What the kernel asks when it runs short of memory.
+    _shrinker: shrinker::Registration<Pool>,
+    /// The pool.
+    pool: OwnedPool,
 }
 
 impl Instance {
@@ -66,19 +70,50 @@ impl Instance {
     /// `ENODEV` if the module is not ready, `ENOMEM`.
     pub(crate) fn new(name: &CStr) -> Result<KBox<Self>> {
         let state = STATE.get().ok_or(ENODEV)?;
-        let pool = KBox::new(Pool::new(&state.shared, name)?, GFP_KERNEL)?;
-        let dir = state.debugfs.dir(pool.name());
-        debugfs::show_pool(&dir, &pool);
+        let pool = OwnedPool::new(&state.shared, name)?;
+        let shrinker = shrinker::Registration::new(name, pool.0)?;
+        let dir = state.debugfs.dir(name);
+        debugfs::show_pool(&dir, pool.0);
         let instance = Self {
             _debugfs: dir,
+            _shrinker: shrinker,
             pool,
         };
         Ok(KBox::new(instance, GFP_KERNEL)?)
     }
 
-    /// The pool.
+    /// The pool, as long as anybody may use it: users have stopped before the instance is dropped,
+    /// and callbacks are waited for.
     #[inline(always)]
-    pub(crate) fn pool(&self) -> &Pool {
-        &self.pool
+    pub(crate) fn pool(&self) -> &'static Pool {
+        self.pool.0
+    }
+}
+
+/// A pool that callbacks can refer to. All of them have ended when it is dropped.
+///
+/// # Invariants
+///
+/// The pool came from a pinned `KBox`, and nobody else owns it.
+struct OwnedPool(&'static Pool);
+
+impl OwnedPool {
+    /// Creates a pool. May sleep.
+    fn new(shared: &'static Shared, name: &CStr) -> Result<Self> {
+        let pool = KBox::pin_init(Pool::new(shared, name), GFP_KERNEL)?;
+        // SAFETY: It is pinned, in effect, by never being moved out of the allocation.
+        let pool = KBox::leak(unsafe { Pin::into_inner_unchecked(pool) });
+        // INVARIANT: just leaked.
+        Ok(Self(pool))
+    }
+}
+
+impl Drop for OwnedPool {
+    fn drop(&mut self) {
+        self.0.close();
+        let pool: *const Pool = self.0;
+        // SAFETY: From a `KBox`, by the invariant. Whoever referred to it has ended: users by
+        // contract, the shrinker and debugfs as fields of `Instance`, the worker by `close`.
+        drop(unsafe { KBox::from_raw(pool.cast_mut()) });
     }
 }

@@ -8,6 +8,7 @@
 
 #include "bug.c"
 #include "debugfs.c"
+#include "kmsan.c"
 #include "local_lock.c"
 #include "mm.c"
 #include "page_flags.c"
@@ -16,3 +17,4 @@
 #include "preempt.c"
 #include "sched.c"
 #include "topology.c"
+#include "workqueue.c"

@@ -23,11 +23,6 @@ struct page *rust_helper_pfn_to_page(unsigned long pfn)
 	return pfn_to_page(pfn);
 }
 
-void *rust_helper_page_address(struct page *page)
-{
-	return page_address(page);
-}
-
 struct zone *rust_helper_page_zone(struct page *page)
 {
 	return page_zone(page);

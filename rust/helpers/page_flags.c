@@ -12,11 +12,6 @@ void rust_helper___ClearPageZsmalloc(struct page *page)
 	__ClearPageZsmalloc(page);
 }
 
-bool rust_helper_PageZsmalloc(struct page *page)
-{
-	return PageZsmalloc(page);
-}
-
 void rust_helper_SetPagePrivate(struct page *page)
 {
 	SetPagePrivate(page);
@@ -25,9 +20,4 @@ void rust_helper_SetPagePrivate(struct page *page)
 void rust_helper_ClearPagePrivate(struct page *page)
 {
 	ClearPagePrivate(page);
-}
-
-bool rust_helper_PageIsolated(struct page *page)
-{
-	return PageIsolated(page);
 }

@@ -11,9 +11,11 @@
 #include <linux/mm.h>
 #include <linux/mm_types.h>
 #include <linux/mmzone.h>
+#include <linux/pagemap.h>
 #include <linux/zpool.h>
 
 /* Expressions that bindgen cannot evaluate by itself. */
+const size_t RUST_CONST_HELPER_ZPDESC_MAPPING_MOVABLE = PAGE_MAPPING_MOVABLE;
 const gfp_t RUST_CONST_HELPER___GFP_MOVABLE = __GFP_MOVABLE;
 const u32 RUST_CONST_HELPER_ZPDESC_PAGE_SHIFT = PAGE_SHIFT;
 

@@ -10,6 +10,7 @@
     clippy::missing_docs_in_private_items,
     clippy::undocumented_unsafe_blocks,
     dead_code,
+    improper_ctypes,
     missing_docs,
     non_camel_case_types,
     non_snake_case,

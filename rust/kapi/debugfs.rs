@@ -61,11 +61,8 @@ impl Dir {
     }
 
     /// Creates a file that shows `data`.
-    ///
-    /// # Safety
-    ///
-    /// `data` must live until this directory is dropped.
-    pub(crate) unsafe fn file<T: Show>(&self, name: &CStr, data: *const T) {
+    pub(crate) fn file<T: Show>(&self, name: &CStr, data: &'static T) {
+        let data: *const T = data;
         let (name, data) = (name.as_char_ptr(), data.cast_mut().cast::<c_void>());
         let ops: *const bindings::file_operations = &File::<T>::OPS;
         // SAFETY: The name is copied; the operations live as long as the module, and the

@@ -9,7 +9,7 @@ use super::{
     bindings,
     conv::{addr_of, ptr_at},
 };
-use crate::logic::conv::{u64_to_usize, usize_to_u64};
+use crate::logic::conv::u64_to_usize;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kernel::{ffi::c_void, prelude::*};
 
@@ -32,10 +32,4 @@ pub(crate) fn init() -> Result {
 #[inline(always)]
 pub(crate) fn phys_to_virt<T>(phys: u64) -> *mut T {
     ptr_at(u64_to_usize(phys).wrapping_add(OFFSET.load(Ordering::Relaxed)))
-}
-
-/// The physical address of an address in the direct map, `__pa()`.
-#[inline(always)]
-pub(crate) fn virt_to_phys<T>(virt: *const T) -> u64 {
-    usize_to_u64(addr_of(virt).wrapping_sub(OFFSET.load(Ordering::Relaxed)))
 }

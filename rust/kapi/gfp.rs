@@ -36,7 +36,11 @@ impl Gfp {
     /// The same for pages of objects.
     #[inline(always)]
     pub(crate) const fn for_objects(self) -> Self {
-        // Pages are movable only together with working migration.
-        Self(self.0 & !bindings::__GFP_MOVABLE)
+        if cfg!(CONFIG_COMPACTION) {
+            self
+        } else {
+            // Nothing can move them.
+            Self(self.0 & !bindings::__GFP_MOVABLE)
+        }
     }
 }

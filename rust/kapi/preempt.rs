@@ -37,13 +37,18 @@ impl Drop for PreemptGuard {
 /// Keeps a mover on its CPU while it holds a word's LOCK, under a class's lock: mappers spin.
 ///
 /// Only on PREEMPT_RT is there anything to do. Elsewhere the class's spinlock disables preemption.
-pub(crate) struct MoverGuard(Option<PreemptGuard>);
+pub(crate) struct MoverGuard {
+    /// Held until the end.
+    _guard: Option<PreemptGuard>,
+}
 
 impl MoverGuard {
     /// Disables preemption, where a spinlock does not.
     #[inline(always)]
     pub(crate) fn new() -> Self {
-        Self(cfg!(CONFIG_PREEMPT_RT).then(PreemptGuard::new))
+        Self {
+            _guard: cfg!(CONFIG_PREEMPT_RT).then(PreemptGuard::new),
+        }
     }
 }
 

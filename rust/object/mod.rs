@@ -7,9 +7,11 @@
 //! `unsafe` of its own.
 
 pub(crate) mod bounce;
+mod chain;
 mod copy;
 pub(crate) mod handle;
 pub(crate) mod mapped;
+pub(crate) mod migrate;
 pub(crate) mod slot;
 pub(crate) mod words;
 pub(crate) mod zspage;

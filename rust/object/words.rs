@@ -12,7 +12,7 @@
 use super::handle::Handle;
 use crate::kapi::{
     conv::{addr_of, ptr_at},
-    free_page,
+    page_alloc,
     gfp::Gfp,
     percpu::PerCpu,
     preempt::PreemptGuard,
@@ -376,7 +376,7 @@ impl WordCache {
         let mut batch = Batch::new();
         self.depot.lock().fill(&mut batch);
         if batch.len == 0 {
-            let page = WordPage::format(free_page::alloc(gfp)?);
+            let page = WordPage::format(page_alloc::get(gfp)?);
             let mut depot = self.depot.lock();
             depot.add(page);
             depot.fill(&mut batch);
@@ -426,8 +426,8 @@ impl WordCache {
         let empty = PageList(Cell::new(None));
         self.depot.lock().take_back(batch, &empty);
         while let Some(page) = empty.pop() {
-            // SAFETY: From `free_page::alloc`, and none of its words is out.
-            unsafe { free_page::free(page.cast()) };
+            // SAFETY: From `page_alloc::get`, and none of its words is out.
+            unsafe { page_alloc::put(page.cast()) };
         }
     }
 

@@ -6,7 +6,11 @@
 //! lock of the class, which is the zspage's `Owner`: they are cells, so `&Zspage` cannot leave the
 //! task that holds the lock.
 
+#[cfg(CONFIG_COMPACTION)]
+use super::migrate::PinnedZspage;
 use super::{
+    chain::Chain,
+    migrate::{Migrate, Movable},
     handle::Handle,
     slot::{handle_in, Slot},
 };
@@ -23,8 +27,13 @@ use crate::logic::{
     span::{first_offset, index_at, Span},
     word::Word,
 };
-use crate::zpdesc_rs::{Chain, Zpdesc, PAGE_SHIFT, PAGE_SIZE};
-use core::{cell::Cell, ops::Range, ptr::NonNull};
+use crate::zpdesc_rs::{Zpdesc, ZpdescRef, PAGE_SHIFT, PAGE_SIZE};
+use core::{
+    cell::Cell,
+    mem::{ManuallyDrop, MaybeUninit},
+    ops::Range,
+    ptr::NonNull,
+};
 
 /// A chain of pages with the slots of one size class.
 ///
@@ -53,15 +62,16 @@ unsafe impl<Owner: Sync> Send for Zspage<Owner> {}
 /// Where zspages come from.
 pub(crate) type ZspageCache<Owner> = KmemCache<Zspage<Owner>>;
 
-/// A zspage that is on no list. Dropping it frees its pages: not under a class's lock.
-#[must_use]
-pub(crate) struct ZspageBox<Owner>(SlabBox<Zspage<Owner>>);
+/// A zspage that is on no list yet. Its pages are movable already.
+#[must_use = "it belongs on a list of its owner"]
+pub(crate) struct ZspageBox<Owner>(NonNull<Zspage<Owner>>);
 
-impl<Owner: Sync> ZspageBox<Owner> {
+// SAFETY: It owns the zspage.
+unsafe impl<Owner: Sync> Send for ZspageBox<Owner> {}
+
+impl<Owner: Migrate> ZspageBox<Owner> {
     /// Allocates a zspage of class `class` for `owner`, all slots free. Sleeps only if `gfp`
     /// allows it.
-    ///
-    /// It must be put on a list of `owner`, or dropped before `owner` is.
     pub(crate) fn new(
         cache: &ZspageCache<Owner>,
         gfp: Gfp,
@@ -83,9 +93,17 @@ impl<Owner: Sync> ZspageBox<Owner> {
         let zspage = cache.alloc(gfp, zspage)?;
         // INVARIANT: the pages point to it.
         zspage.chain.set_zspage(NonNull::from(&*zspage));
-        Some(Self(zspage))
+        zspage.chain.set_movable::<Movable<Owner>>();
+        Some(Self(zspage.into_raw()))
     }
+}
 
+/// A zspage that is on no list any more, with all its pages locked: nobody isolates or replaces
+/// them. Dropping it frees the pages: not under a class's lock.
+#[must_use]
+pub(crate) struct Doomed<Owner>(SlabBox<Zspage<Owner>>);
+
+impl<Owner: Sync> Doomed<Owner> {
     /// Slots that are allocated.
     pub(crate) fn inuse(&self) -> u16 {
         self.0.inuse()
@@ -94,15 +112,35 @@ impl<Owner: Sync> ZspageBox<Owner> {
     /// Takes the zspage out of our hands: its objects are still allocated, but their pool is
     /// destroyed. The pages are never used again.
     pub(crate) fn leak(self) {
-        let raw = self.0.into_raw();
+        let doomed = ManuallyDrop::new(self);
+        doomed.0.chain.make_private();
+        let raw = NonNull::from(&*doomed.0);
         // SAFETY: Owned until now. Moves the chain out; the slab object is freed as plain memory.
         unsafe { core::ptr::addr_of!((*raw.as_ptr()).chain).read() }.leak();
         // SAFETY: `raw` is a slab object whose value was moved out: only its memory is freed.
-        drop(unsafe { SlabBox::from_raw(raw.cast::<core::mem::MaybeUninit<Zspage<Owner>>>()) });
+        drop(unsafe { SlabBox::from_raw(raw.cast::<MaybeUninit<Zspage<Owner>>>()) });
+    }
+}
+
+impl<Owner> Drop for Doomed<Owner> {
+    fn drop(&mut self) {
+        self.0.chain.make_private();
     }
 }
 
 impl<Owner: Sync> Zspage<Owner> {
+    /// Whose zspage it is.
+    ///
+    /// # Safety
+    ///
+    /// The zspage must live.
+    pub(super) unsafe fn owner_of<'a>(zspage: NonNull<Self>) -> &'a Owner {
+        // SAFETY: It lives, and `owner` never changes.
+        let owner = unsafe { zspage.as_ref() }.owner;
+        // SAFETY: Owners outlive their zspages, by the invariant.
+        unsafe { owner.as_ref() }
+    }
+
     /// The zspage that the page at a physical address belongs to, if that is a zspage of `owner`.
     ///
     /// The caller holds `owner`'s lock, and has the address from the word of a live object.
@@ -159,6 +197,16 @@ impl<Owner: Sync> Zspage<Owner> {
             offset: start.offset,
             indexes: range.start..end,
         }
+    }
+
+    /// Puts the page `new` in the place of `old`, with all that `old` holds. The LOCK of every object
+    /// that overlaps the page is held.
+    #[cfg(CONFIG_COMPACTION)]
+    pub(crate) fn replace(&self, old: &Zpdesc, new: &Zpdesc)
+    where
+        Owner: Migrate,
+    {
+        self.chain.replace::<Movable<Owner>>(old, new);
     }
 
     /// The slot that the object of `word` is in, which lies on `zpdesc`; with its index.
@@ -377,8 +425,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
 
     /// Puts a zspage on the list of its group.
     pub(crate) fn insert(&self, zspage: ZspageBox<Owner>, class: &Geometry) -> &Zspage<Owner> {
-        let raw = zspage.0.into_raw();
-        let zspage = List::follow(raw);
+        let zspage = List::follow(zspage.0);
         self.add(zspage, Group::of(zspage.inuse(), class.objs));
         zspage
     }
@@ -393,11 +440,19 @@ impl<Owner: Sync> ZspageLists<Owner> {
         }
     }
 
-    /// Takes a zspage off. Nobody else may refer to it any more when it is dropped.
-    pub(crate) fn remove(&self, zspage: &Zspage<Owner>) -> ZspageBox<Owner> {
+    /// Takes a zspage off, if all its pages can be locked; else it stays where it is, and the page
+    /// that somebody has locked is returned.
+    pub(crate) fn remove(&self, zspage: &Zspage<Owner>) -> Result<Doomed<Owner>, ZpdescRef> {
+        zspage.chain.try_lock().map_err(Zpdesc::get)?;
         self.del(zspage);
-        // SAFETY: It came from `insert`, and is on no list now.
-        ZspageBox(unsafe { SlabBox::from_raw(NonNull::from(zspage)) })
+        // SAFETY: It came from `insert`, is on no list now, and its pages are locked.
+        Ok(Doomed(unsafe { SlabBox::from_raw(NonNull::from(zspage)) }))
+    }
+
+    /// The zspage that one of its pages was asked to move for.
+    #[cfg(CONFIG_COMPACTION)]
+    pub(crate) fn pinned<'g>(&'g self, zspage: &PinnedZspage<'g, Owner>) -> &'g Zspage<Owner> {
+        List::follow(zspage.as_ptr())
     }
 
     /// Links a zspage.

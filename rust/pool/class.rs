@@ -16,8 +16,9 @@ use crate::object::{
     handle::Handle,
     slot::Slot,
     words::FreeWord,
-    zspage::{Zspage, ZspageBox, ZspageLists},
+    zspage::{Doomed, Zspage, ZspageBox, ZspageLists},
 };
+use crate::zpdesc_rs::ZpdescRef;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kernel::{
     new_spinlock,
@@ -39,6 +40,10 @@ pub(crate) struct SizeClass {
     inuse: AtomicUsize,
     /// Zspages. Written under the lock, read without.
     zspages: AtomicUsize,
+    /// Pages of its zspages that were replaced. Written under the lock.
+    pub(super) migrated: AtomicUsize,
+    /// Pages that were not, because an object was in use. Written under the lock.
+    pub(super) refused: AtomicUsize,
     /// Its zspages, by fullness.
     #[pin]
     lists: SpinLock<ZspageLists<SizeClass>>,
@@ -60,8 +65,9 @@ pub(crate) enum Misuse {
 pub(crate) struct Freed {
     /// The word that was its handle.
     pub(super) word: FreeWord,
-    /// Its zspage, if it was the last object.
-    pub(super) emptied: Option<ZspageBox<SizeClass>>,
+    /// Its zspage, if it was the last object; or the page of it that somebody has locked, if the
+    /// zspage could not be taken off the lists.
+    pub(super) emptied: Option<Result<Doomed<SizeClass>, ZpdescRef>>,
 }
 
 impl SizeClass {
@@ -72,6 +78,8 @@ impl SizeClass {
             number,
             inuse: AtomicUsize::new(0),
             zspages: AtomicUsize::new(0),
+            migrated: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
             lists <- new_spinlock!(ZspageLists::new(), "zsmalloc_rs::class"),
         })
     }
@@ -89,6 +97,16 @@ impl SizeClass {
             class: self,
             lists: self.lists.lock(),
         }
+    }
+
+    /// Pages of its zspages that were replaced so far.
+    pub(crate) fn migrated(&self) -> usize {
+        self.migrated.load(Ordering::Relaxed)
+    }
+
+    /// Pages that were not, because an object on them was in use.
+    pub(crate) fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Its zspages and objects. Without the lock: the two may be from different moments.
@@ -110,7 +128,7 @@ pub(crate) struct ClassGuard<'c> {
 
 /// Adds to a counter that is written under the class's lock only.
 #[inline(always)]
-fn add(counter: &AtomicUsize, by: usize) {
+pub(super) fn add(counter: &AtomicUsize, by: usize) {
     let value = counter.load(Ordering::Relaxed).wrapping_add(by);
     counter.store(value, Ordering::Relaxed);
 }
@@ -213,14 +231,22 @@ impl ClassGuard<'_> {
         zspage.set_slots(slots);
     }
 
-    /// Takes a zspage off the lists.
-    pub(super) fn remove(&self, zspage: &Zspage<SizeClass>) -> ZspageBox<SizeClass> {
-        add(&self.class.zspages, usize::MAX);
-        self.lists.remove(zspage)
+    /// Takes a zspage off the lists, or finds out which page of it somebody has locked: then it
+    /// stays, on the list of its group.
+    pub(super) fn remove(
+        &self,
+        zspage: &Zspage<SizeClass>,
+    ) -> Result<Doomed<SizeClass>, ZpdescRef> {
+        let removed = self.lists.remove(zspage);
+        match removed {
+            Ok(_) => add(&self.class.zspages, usize::MAX),
+            Err(_) => self.lists.relist(zspage, &self.class.geometry),
+        }
+        removed
     }
 
     /// Takes any zspage off the lists; for destroying the class.
-    pub(super) fn take_any(&self) -> Option<ZspageBox<SizeClass>> {
+    pub(super) fn take_any(&self) -> Option<Result<Doomed<SizeClass>, ZpdescRef>> {
         let zspage = Group::all().find_map(|group| self.lists.first(group))?;
         Some(self.remove(zspage))
     }

@@ -11,9 +11,10 @@ use super::{
     class::{ClassGuard, SizeClass},
     Pool,
 };
-use crate::kapi::{preempt::MoverGuard, sched::cond_resched};
+use crate::kapi::{preempt::MoverGuard, sched::cond_resched, shrinker::Shrink};
 use crate::logic::conv::u32_to_usize;
-use crate::object::zspage::{Found, Zspage, ZspageBox};
+use crate::object::zspage::{Doomed, Found, Zspage};
+use crate::zpdesc_rs::ZpdescRef;
 use core::sync::atomic::Ordering;
 
 /// Most objects that are moved before the class's lock is dropped.
@@ -32,15 +33,15 @@ enum Step {
     Done,
     /// There may be more to move.
     More,
-    /// A zspage has no objects any more; it is dropped without the class's lock.
-    Emptied(ZspageBox<SizeClass>),
+    /// A zspage has no objects any more. See [`Freed::emptied`](super::class::Freed).
+    Emptied(Result<Doomed<SizeClass>, ZpdescRef>),
 }
 
 impl Pool {
     /// Packs objects more tightly until nothing can be won, or `target` pages have been.
     ///
     /// Returns the pages given back. May sleep, and be called by several tasks at once.
-    pub(crate) fn compact(&self, target: usize) -> usize {
+    pub(crate) fn compact(&'static self, target: usize) -> usize {
         let mut pages: usize = 0;
         for class in self.classes() {
             if pages >= target {
@@ -61,7 +62,7 @@ impl Pool {
     }
 
     /// Compacts a class until nothing can be won, or `target` pages have been.
-    fn compact_class(&self, class: &SizeClass, target: usize) -> usize {
+    fn compact_class(&'static self, class: &SizeClass, target: usize) -> usize {
         let mut pages: usize = 0;
         let mut progress = Progress::default();
         while pages < target && class.count().can_compact(class.geometry()) != 0 {
@@ -69,18 +70,31 @@ impl Pool {
             match step {
                 Step::Done => break,
                 Step::More => (),
-                Step::Emptied(zspage) => {
-                    self.zspage_closed(class);
+                Step::Emptied(Ok(zspage)) => {
                     let won = class.geometry().nr_pages();
                     // Relaxed: a statistic.
                     self.pages_compacted.fetch_add(won, Ordering::Relaxed);
                     pages = pages.wrapping_add(won);
-                    drop(zspage);
+                    self.close_zspage(class, zspage);
+                }
+                Step::Emptied(Err(_)) => {
+                    self.reaper.schedule(self);
+                    progress.passed = progress.passed.wrapping_add(1);
                 }
             }
             cond_resched();
         }
         pages
+    }
+}
+
+impl Shrink for Pool {
+    fn count(&'static self) -> usize {
+        self.compactable()
+    }
+
+    fn scan(&'static self, pages: usize) -> usize {
+        self.compact(pages)
     }
 }
 

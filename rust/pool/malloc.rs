@@ -56,7 +56,7 @@ impl Pool {
     /// A handle that is no live object's, or whose object is mapped, is warned about; nothing is
     /// changed.
     #[inline(always)]
-    pub(crate) fn free(&self, handle: Handle) {
+    pub(crate) fn free(&'static self, handle: Handle) {
         let number = u32_to_usize(handle.peek().class());
         let Some(class) = self.classes.get(number) else {
             return Self::misused(Misuse::Foreign);
@@ -65,9 +65,10 @@ impl Pool {
         match freed {
             Ok(Freed { word, emptied }) => {
                 self.shared.words.free(word);
-                if let Some(zspage) = emptied {
-                    self.zspage_closed(class);
-                    drop(zspage);
+                match emptied {
+                    None => (),
+                    Some(Ok(zspage)) => self.close_zspage(class, zspage),
+                    Some(Err(_)) => self.reaper.schedule(self),
                 }
             }
             Err(misuse) => Self::misused(misuse),

@@ -10,9 +10,12 @@ pub(crate) mod class;
 pub(crate) mod compact;
 pub(crate) mod malloc;
 pub(crate) mod map;
+#[cfg(CONFIG_COMPACTION)]
+mod migrate;
+mod reap;
 pub(crate) mod shared;
 
-use crate::kapi::pinned_slice::PinnedSlice;
+use crate::kapi::{pinned_slice::PinnedSlice, workqueue::Work};
 use crate::logic::{conv::u16_to_usize, stats::ClassCount};
 use class::SizeClass;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +29,7 @@ use shared::Shared;
 /// A pool: objects of all sizes, and nothing shared with other pools but the handle words.
 ///
 /// There is no lock for the whole pool. A pool has as many locks as it has size classes.
+#[pin_data(PinnedDrop)]
 pub(crate) struct Pool {
     /// What all pools of the module share.
     shared: &'static Shared,
@@ -35,6 +39,9 @@ pub(crate) struct Pool {
     pages: AtomicUsize,
     /// Pages that compaction has given back so far.
     pages_compacted: AtomicUsize,
+    /// Frees zspages that could not be freed at once.
+    #[pin]
+    reaper: Work<Pool>,
     /// Shown in messages.
     name: CString,
 }
@@ -45,24 +52,30 @@ impl Pool {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(shared: &'static Shared, name: &CStr) -> Result<Self> {
+    pub(crate) fn new<'a>(
+        shared: &'static Shared,
+        name: &'a CStr,
+    ) -> impl PinInit<Self, Error> + 'a {
+        try_pin_init!(Self {
+            classes: Self::new_classes(shared)?,
+            pages: AtomicUsize::new(0),
+            pages_compacted: AtomicUsize::new(0),
+            reaper <- Work::new(),
+            name: CString::try_from_fmt(fmt!("{}", name))?,
+            // Last: nothing can fail any more.
+            shared: {
+                shared.pools_changed(1);
+                shared
+            },
+        })
+    }
+
+    /// Empty size classes.
+    fn new_classes(shared: &Shared) -> Result<PinnedSlice<SizeClass>> {
         let table = shared.classes();
         let classes = table.classes().iter().zip(0u16..);
         let inits = classes.map(|(geometry, number)| SizeClass::new(*geometry, number));
-        let pool = Self {
-            shared,
-            classes: PinnedSlice::new(inits, u16_to_usize(table.nr_classes()))?,
-            pages: AtomicUsize::new(0),
-            pages_compacted: AtomicUsize::new(0),
-            name: CString::try_from_fmt(fmt!("{}", name))?,
-        };
-        shared.pools_changed(1);
-        Ok(pool)
-    }
-
-    /// The pool's name.
-    pub(crate) fn name(&self) -> &CStr {
-        &self.name
+        PinnedSlice::new(inits, u16_to_usize(table.nr_classes()))
     }
 
     /// Pages that the pool's objects occupy. Any context.
@@ -125,19 +138,30 @@ impl Pool {
                 class.geometry().size
             );
         }
-        while let Some(zspage) = class.lock().take_any() {
-            self.zspage_closed(class);
-            if zspage.inuse() == 0 {
-                drop(zspage);
-            } else {
-                zspage.leak();
+        loop {
+            let taken = class.lock().take_any();
+            match taken {
+                None => return,
+                Some(Ok(zspage)) if zspage.inuse() == 0 => self.close_zspage(class, zspage),
+                Some(Ok(zspage)) => {
+                    self.zspage_closed(class);
+                    zspage.leak();
+                }
+                // The page is being moved, or was about to be.
+                Some(Err(page)) => page.wait_unlocked(),
             }
         }
     }
+
+    /// Ends what goes on by itself. May sleep. The pool's users are gone, and it is dropped next.
+    pub(crate) fn close(&self) {
+        self.reaper.stop();
+    }
 }
 
-impl Drop for Pool {
-    fn drop(&mut self) {
+#[pinned_drop]
+impl PinnedDrop for Pool {
+    fn drop(self: Pin<&mut Self>) {
         for class in self.classes() {
             self.drain(class);
         }

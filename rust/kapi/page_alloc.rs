@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Pages from the page allocator (`<linux/gfp.h>`).
+
+use super::{
+    bindings,
+    conv::{addr_of, ptr_at},
+    gfp::Gfp,
+};
+use core::ptr::{null_mut, NonNull};
+
+/// Fills `pages`, or leaves nothing allocated and returns false. All entries are null before.
+///
+/// The bulk allocator hands out fewer pages than asked for whenever that is easier, at least one
+/// unless there is no memory; what it hands out at once is often physically adjacent. Sleeps only
+/// if `gfp` allows it.
+pub(crate) fn fill(gfp: Gfp, pages: &mut [*mut bindings::page]) -> bool {
+    let nr = i32::try_from(pages.len()).unwrap_or(0);
+    let mut have = 0;
+    loop {
+        // SAFETY: Reads a per-CPU variable.
+        let node = unsafe { bindings::numa_mem_id() };
+        let (flags, array) = (gfp.as_raw(), pages.as_mut_ptr());
+        // SAFETY: `array` has `nr` entries, null or pages from an earlier round.
+        let got = unsafe {
+            bindings::alloc_pages_bulk_noprof(flags, node, null_mut(), nr, null_mut(), array)
+        };
+        if got >= pages.len() {
+            return true;
+        }
+        if got <= have {
+            break;
+        }
+        have = got;
+    }
+    for page in pages.iter().filter(|page| !page.is_null()) {
+        // SAFETY: Just allocated by the call above, and not used yet.
+        unsafe { bindings::__free_pages(*page, 0) };
+    }
+    false
+}
+
+/// Allocates one page that is addressed all the time, `PAGE_SIZE` bytes long and aligned. Contents
+/// are undefined.
+///
+/// Sleeps only if `gfp` allows it.
+pub(crate) fn get(gfp: Gfp) -> Option<NonNull<u8>> {
+    // SAFETY: Any flags but highmem may be passed, which `for_metadata` removes.
+    let addr = unsafe { bindings::get_free_pages_noprof(gfp.for_metadata().as_raw(), 0) };
+    NonNull::new(ptr_at(addr))
+}
+
+/// Frees a page.
+///
+/// # Safety
+///
+/// `page` must come from [`get`] and not be used any more.
+pub(crate) unsafe fn put(page: NonNull<u8>) {
+    // SAFETY: From `get`, by this function's contract, so it is one page.
+    unsafe { bindings::free_pages(addr_of(page.as_ptr()), 0) };
+}

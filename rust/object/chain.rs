@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The pages of one zspage: allocated together, linked, and freed together.
+
+use crate::kapi::{gfp::Gfp, movable, page_alloc};
+use crate::zpdesc_rs::{Zpdesc, MAX_PAGES};
+use core::{
+    cell::Cell,
+    ptr::{null_mut, NonNull},
+};
+
+/// The pages of one zspage, in order.
+///
+/// # Invariants
+///
+/// `first` is the first of a chain of 1 to [`MAX_PAGES`] pages that are allocated, typed zsmalloc,
+/// counted in `NR_ZSPAGES`, and owned by this value.
+pub(super) struct Chain {
+    /// The first page. Changes only under the owning class's lock.
+    first: Cell<NonNull<Zpdesc>>,
+    /// The page holds one huge object: there is no link, but a header in its place.
+    huge: bool,
+}
+
+// SAFETY: It owns its pages; `first` changes only under the owning class's lock.
+unsafe impl Send for Chain {}
+
+impl Chain {
+    /// Allocates a chain of `nr` pages (1 to [`MAX_PAGES`]). Sleeps only if `gfp` allows it.
+    ///
+    /// `first_offset` tells where on each page the first object begins, in bytes.
+    pub(super) fn alloc(
+        gfp: Gfp,
+        nr: usize,
+        huge: bool,
+        first_offset: impl Fn(usize) -> usize,
+    ) -> Option<Self> {
+        let mut pages = [null_mut(); MAX_PAGES];
+        let pages = pages.get_mut(..nr)?;
+        if !page_alloc::fill(gfp.for_objects(), pages) {
+            return None;
+        }
+        let mut prev: Option<&Zpdesc> = None;
+        let mut first = None;
+        for (place, page) in pages.iter().enumerate() {
+            // SAFETY: `fill` has filled the array with pages, which are ours until they are freed.
+            let zpdesc: &Zpdesc = unsafe { Zpdesc::from_page(NonNull::new(*page)?) };
+            zpdesc.set_zsmalloc();
+            zpdesc.set_first_obj_offset(place, first_offset(place));
+            zpdesc.set_next(None);
+            match prev {
+                Some(prev) => prev.set_next(Some(zpdesc)),
+                None => {
+                    zpdesc.set_first();
+                    first = Some(NonNull::from(zpdesc));
+                }
+            }
+            prev = Some(zpdesc);
+        }
+        // INVARIANT: all pages are ours, typed and linked; they are counted below.
+        let chain = Self {
+            first: Cell::new(first?),
+            huge,
+        };
+        chain.count(1);
+        Some(chain)
+    }
+
+    /// The first page.
+    #[inline(always)]
+    fn first(&self) -> &Zpdesc {
+        // SAFETY: Ours, by the invariant.
+        unsafe { self.first.get().as_ref() }
+    }
+
+    /// All pages, in order.
+    fn iter(&self) -> impl Iterator<Item = &Zpdesc> {
+        core::iter::successors(Some(self.first()), |zpdesc| self.after(zpdesc))
+    }
+
+    /// The page after `zpdesc`.
+    #[inline(always)]
+    fn after<'a>(&self, zpdesc: &'a Zpdesc) -> Option<&'a Zpdesc> {
+        if self.huge {
+            None
+        } else {
+            zpdesc.next()
+        }
+    }
+
+    /// The page at `place`, counted from 0; the last one if the chain is shorter.
+    #[inline(always)]
+    pub(super) fn page(&self, place: usize) -> &Zpdesc {
+        let mut zpdesc = self.first();
+        for _ in 0..place {
+            let Some(next) = self.after(zpdesc) else {
+                break;
+            };
+            zpdesc = next;
+        }
+        zpdesc
+    }
+
+    /// Makes every page point to its zspage.
+    pub(super) fn set_zspage<T>(&self, zspage: NonNull<T>) {
+        for zpdesc in self.iter() {
+            zpdesc.set_zspage(zspage.as_ptr());
+        }
+    }
+
+    /// Makes every page movable with the operations of `T`. From then on the pages may be replaced
+    /// at any time that their class's lock is not held.
+    ///
+    /// A page whose lock somebody has (memory failure may) stays unmovable.
+    pub(super) fn set_movable<T: movable::Operations>(&self) {
+        #[cfg(CONFIG_COMPACTION)]
+        {
+            let mut next = Some(self.first());
+            while let Some(zpdesc) = next {
+                // Before it is movable: a page that was replaced links to nothing.
+                next = self.after(zpdesc);
+                if zpdesc.try_lock() {
+                    zpdesc.set_movable(movable::Table::<T>::OPS);
+                    zpdesc.unlock();
+                }
+            }
+        }
+    }
+
+    /// Puts `new` in the place of `old`, which is one of these pages, with all that `old` holds.
+    /// The class's lock is held, and the LOCK of every object that overlaps the page.
+    #[cfg(CONFIG_COMPACTION)]
+    pub(super) fn replace<T: movable::Operations>(&self, old: &Zpdesc, new: &Zpdesc) {
+        new.take_over(old, movable::Table::<T>::OPS);
+        match old.place().checked_sub(1) {
+            // INVARIANT: `new` has become the first page of the chain.
+            None => self.first.set(NonNull::from(new)),
+            Some(before) => self.page(before).set_next(Some(new)),
+        }
+    }
+
+    /// Locks all pages, or none: then the first whose lock somebody has is returned.
+    pub(super) fn try_lock(&self) -> Result<(), &Zpdesc> {
+        for (locked, zpdesc) in self.iter().enumerate() {
+            if !zpdesc.try_lock() {
+                self.iter().take(locked).for_each(Zpdesc::unlock);
+                return Err(zpdesc);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the pages, all locked by [`Self::try_lock`], unmovable, and unlocks them.
+    pub(super) fn make_private(&self) {
+        for zpdesc in self.iter() {
+            zpdesc.clear_movable();
+            zpdesc.unlock();
+        }
+    }
+
+    /// Adds `sign` for each page to the zones' `NR_ZSPAGES`: one call for pages of one zone.
+    fn count(&self, sign: isize) {
+        let mut run: isize = 0;
+        let mut zone = self.first().zone();
+        for zpdesc in self.iter() {
+            if zpdesc.zone() != zone {
+                zone.add_zspages(run);
+                zone = zpdesc.zone();
+                run = 0;
+            }
+            run = run.wrapping_add(sign);
+        }
+        zone.add_zspages(run);
+    }
+
+    /// Takes the pages out of our hands without freeing them: nothing in them refers to us any
+    /// more, and nobody will use them again. They are private.
+    ///
+    /// For objects that are still allocated when their pool is destroyed.
+    pub(super) fn leak(self) {
+        self.count(-1);
+        let chain = core::mem::ManuallyDrop::new(self);
+        chain.release(|_| ());
+    }
+
+    /// Resets every page and hands it to `then`.
+    fn release(&self, then: impl Fn(&Zpdesc)) {
+        let mut next = Some(self.first());
+        while let Some(zpdesc) = next {
+            next = self.after(zpdesc);
+            zpdesc.reset();
+            then(zpdesc);
+        }
+    }
+}
+
+impl Drop for Chain {
+    /// Gives the pages back; they are private. Any context that may free pages, not under a class's
+    /// lock.
+    fn drop(&mut self) {
+        // Before the pages are freed: their zones must not change in between.
+        self.count(-1);
+        // SAFETY: The chain was the only owner, by the invariant, and the page is reset.
+        self.release(|zpdesc| unsafe { zpdesc.free() });
+    }
+}

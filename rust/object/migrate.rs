@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Page migration: from a page that the kernel wants to replace to the size class that owns it.
+
+use super::zspage::Zspage;
+use crate::kapi::{bindings, movable};
+use crate::zpdesc_rs::Zpdesc;
+use core::{marker::PhantomData, ptr::NonNull};
+use kernel::prelude::*;
+
+/// An owner of zspages whose pages may be replaced.
+pub(crate) trait Migrate: Sync + Sized + 'static {
+    /// Moves all that lies on `old`, a page of `zspage`, to the unused page `new`, and puts `new` in
+    /// its place. Both pages are locked. May sleep; `may_wait` tells whether to wait a moment for
+    /// users of objects there.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` or `EBUSY` if an object is in use. Both pages are as they were then.
+    fn migrate(
+        &self,
+        zspage: PinnedZspage<'_, Self>,
+        old: &Zpdesc,
+        new: &Zpdesc,
+        may_wait: bool,
+    ) -> Result;
+}
+
+/// A zspage that is not freed, because one of its pages is locked. What it holds may be looked at
+/// under its owner's lock only: [`ZspageLists::pinned`](super::zspage::ZspageLists::pinned).
+pub(crate) struct PinnedZspage<'p, Owner>(NonNull<Zspage<Owner>>, PhantomData<&'p Zpdesc>);
+
+impl<Owner> PinnedZspage<'_, Owner> {
+    /// The zspage.
+    pub(super) fn as_ptr(&self) -> NonNull<Zspage<Owner>> {
+        self.0
+    }
+}
+
+/// The movable operations of zspages that belong to an `Owner`.
+pub(super) struct Movable<Owner>(PhantomData<Owner>);
+
+impl<Owner: Migrate> movable::Operations for Movable<Owner> {
+    unsafe fn migrate(
+        new: NonNull<bindings::page>,
+        old: NonNull<bindings::page>,
+        may_wait: bool,
+    ) -> Result {
+        // SAFETY: The page is movable with these operations, so it is ours, and its lock keeps it.
+        let old: &Zpdesc = unsafe { Zpdesc::from_page(old) };
+        // SAFETY: The core has allocated the page for us to use; it is ours if this succeeds.
+        let new: &Zpdesc = unsafe { Zpdesc::from_page(new) };
+        let zspage = NonNull::new(old.zspage().cast::<Zspage<Owner>>()).ok_or(EINVAL)?;
+        // SAFETY: Pages are freed only with all of their zspage's locked: the zspage lives.
+        let owner = unsafe { Zspage::owner_of(zspage) };
+        owner.migrate(PinnedZspage(zspage, PhantomData), old, new, may_wait)?;
+        // The core gives up its own reference to the new page when this has succeeded.
+        new.get().keep();
+        if old.zone() != new.zone() {
+            old.zone().add_zspages(-1);
+            new.zone().add_zspages(1);
+        }
+        old.clear_movable();
+        old.reset();
+        // SAFETY: Reset, and nothing of ours leads there any more. The core has a reference of its
+        // own.
+        unsafe { old.free() };
+        Ok(())
+    }
+}

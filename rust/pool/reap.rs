@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Deferred free: zspages without objects that could not be freed at once, because somebody had one
+//! of their pages locked. They wait on the list of empty zspages, where malloc may use them again.
+
+use super::{
+    class::{ClassGuard, SizeClass},
+    Pool,
+};
+use crate::kapi::{sched::cond_resched, workqueue::Run};
+use crate::logic::fullness::EMPTY;
+use crate::object::zspage::Doomed;
+use crate::zpdesc_rs::ZpdescRef;
+
+/// What became of one zspage.
+enum Reaped {
+    /// There is none.
+    Nothing,
+    /// It can be freed.
+    Doomed(Doomed<SizeClass>),
+    /// Somebody has this page of it locked.
+    Locked(ZpdescRef),
+}
+
+impl Pool {
+    /// Frees a zspage that has left its class's lists.
+    pub(super) fn close_zspage(&self, class: &SizeClass, zspage: Doomed<SizeClass>) {
+        self.zspage_closed(class);
+        drop(zspage);
+    }
+
+    /// Frees all empty zspages of a class. Waits for those who have their pages locked. May sleep.
+    fn reap(&self, class: &SizeClass) {
+        loop {
+            let reaped = class.lock().reap();
+            match reaped {
+                Reaped::Nothing => return,
+                Reaped::Doomed(zspage) => self.close_zspage(class, zspage),
+                Reaped::Locked(page) => page.wait_unlocked(),
+            }
+            cond_resched();
+        }
+    }
+}
+
+impl Run for Pool {
+    fn run(&'static self) {
+        for class in self.classes() {
+            self.reap(class);
+        }
+    }
+}
+
+impl ClassGuard<'_> {
+    /// Takes an empty zspage off its list.
+    fn reap(&self) -> Reaped {
+        let Some(zspage) = self.lists.first(EMPTY) else {
+            return Reaped::Nothing;
+        };
+        match self.remove(zspage) {
+            Ok(doomed) => Reaped::Doomed(doomed),
+            Err(page) => Reaped::Locked(page),
+        }
+    }
+}
