@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Suite zsrs_failure (bug 23): every allocation that malloc and pool creation
+ * make is made to fail in turn, and everything is unwound.
+ *
+ * current->fail_nth fails the Nth allocation of this task. By default the
+ * kernel spares allocations that may sleep, and single pages: the case
+ * knobs_are_set says which files in debugfs to write (scripts/lib/kunit_guest
+ * does).
+ */
+
+#include <linux/sched.h>
+#include "suites.h"
+#include "support.h"
+
+#if defined(CONFIG_FAILSLAB) && defined(CONFIG_FAIL_PAGE_ALLOC)
+
+static void fail_nth(unsigned int nth)
+{
+	WRITE_ONCE(current->fail_nth, nth);
+}
+
+/* Ends fail_nth(); whether an allocation was made to fail. */
+static bool has_failed(void)
+{
+	bool failed = !READ_ONCE(current->fail_nth);
+
+	WRITE_ONCE(current->fail_nth, 0);
+	return failed;
+}
+
+static void knobs_are_set(struct kunit *test)
+{
+	struct page *page;
+	void *memory;
+	bool failed;
+
+	fail_nth(1);
+	page = alloc_page(GFP_KERNEL | __GFP_NOWARN);
+	failed = has_failed();
+	if (page)
+		__free_page(page);
+	KUNIT_EXPECT_TRUE_MSG(test, failed && !page,
+			      "write N to fail_page_alloc/ignore-gfp-wait and 0 to fail_page_alloc/min-order in debugfs");
+	fail_nth(1);
+	memory = kmalloc(64, GFP_KERNEL | __GFP_NOWARN);
+	failed = has_failed();
+	KUNIT_EXPECT_TRUE_MSG(test, failed && !memory,
+			      "write N to failslab/ignore-gfp-wait in debugfs");
+	kfree(memory);
+}
+
+static void expect_same(struct kunit *test, const struct zsrs_counters *before,
+			unsigned int step)
+{
+	struct zsrs_counters now;
+
+	KUNIT_ASSERT_EQ(test, zsrs_read_counters(&now), 0);
+	KUNIT_EXPECT_EQ_MSG(test, now.pools, before->pools, "step %u", step);
+	KUNIT_EXPECT_EQ_MSG(test, now.zspages_live, before->zspages_live, "step %u", step);
+	KUNIT_EXPECT_EQ_MSG(test, now.pages_live, before->pages_live, "step %u", step);
+	KUNIT_EXPECT_EQ_MSG(test, now.words_live, before->words_live, "step %u", step);
+	KUNIT_EXPECT_EQ_MSG(test, now.nr_zspages, before->nr_zspages, "step %u", step);
+}
+
+/*
+ * Fails the first, second, third ... allocation of a malloc of @size bytes until
+ * it makes no more; returns how many it makes.
+ */
+static unsigned int fail_every_step(struct kunit *test, struct zsrs_pool *pool, size_t size,
+				    gfp_t gfp)
+{
+	const unsigned long pages = zsrs_get_total_pages(pool);
+	struct zsrs_counters before;
+	unsigned int step, refused = 0;
+
+	KUNIT_ASSERT_EQ(test, zsrs_read_counters(&before), 0);
+	for (step = 1;; step++) {
+		unsigned long handle;
+		bool failed;
+
+		KUNIT_ASSERT_LT_MSG(test, step, 100u, "malloc makes no end of allocations");
+		fail_nth(step);
+		handle = zsrs_malloc(pool, size, gfp);
+		failed = has_failed();
+		if (IS_ERR_VALUE(handle)) {
+			KUNIT_EXPECT_EQ_MSG(test, handle, (unsigned long)-ENOMEM,
+					    "step %u of malloc(%zu)", step, size);
+			KUNIT_EXPECT_TRUE_MSG(test, failed, "malloc(%zu) fails by itself", size);
+			refused++;
+		} else {
+			/* It found another way: nothing failed, or a spare one helped. */
+			zsrs_free(pool, handle);
+		}
+		KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(pool), pages);
+		expect_same(test, &before, step);
+		if (!failed)
+			return refused;
+	}
+}
+
+static void malloc_at_every_step(struct kunit *test)
+{
+	static const size_t sizes[] = { 1, 40, 500, 1000, 1700, 2500, 3200, PAGE_SIZE };
+	static const gfp_t flags[] = { GFP_KERNEL | __GFP_NOWARN, GFP_NOWAIT | __GFP_NOWARN,
+				       __GFP_KSWAPD_RECLAIM | __GFP_NOWARN | __GFP_HIGHMEM |
+				       __GFP_MOVABLE };
+	struct zsrs_pool *pool = zsrs_need_pool(test, "malloc_at_every_step");
+	unsigned int i, j, steps;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++)
+		for (j = 0; j < ARRAY_SIZE(flags); j++) {
+			/* The pool is empty: pages and a descriptor are needed at least. */
+			steps = fail_every_step(test, pool, sizes[i], flags[j]);
+			KUNIT_EXPECT_GE_MSG(test, steps, 2u, "malloc(%zu) failed at too few steps",
+					    sizes[i]);
+		}
+	zsrs_destroy_pool(pool);
+}
+
+/* The same while handle words run out: a page of them is one more step. */
+static void malloc_without_words(struct kunit *test)
+{
+	enum { COUNT = 1200 };
+	struct zsrs_pool *pool = zsrs_need_pool(test, "malloc_without_words");
+	unsigned long *handles = vcalloc(COUNT, sizeof(*handles));
+	struct zsrs_contents *contents = zsrs_contents_new(5);
+	unsigned int i, steps, least = UINT_MAX, most = 0, bad = 0;
+
+	KUNIT_ASSERT_NOT_NULL(test, handles);
+	KUNIT_ASSERT_NOT_NULL(test, contents);
+	for (i = 0; i < COUNT; i++) {
+		/* A class that is empty, one page to a zspage. */
+		steps = fail_every_step(test, pool, 2048 - 8, GFP_NOWAIT | __GFP_NOWARN);
+		least = min(least, steps);
+		most = max(most, steps);
+		handles[i] = zsrs_malloc(pool, 20, GFP_KERNEL);
+		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handles[i]));
+		bad += !zsrs_write_object(pool, handles[i], ZSRS_MM_WO, contents, i, 20);
+	}
+	KUNIT_EXPECT_GT_MSG(test, most, least, "no malloc needed a page of handle words");
+	for (i = 0; i < COUNT; i++) {
+		bad += !zsrs_check_object(pool, handles[i], contents, i, 20);
+		zsrs_free(pool, handles[i]);
+	}
+	KUNIT_EXPECT_EQ(test, bad, 0u);
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(pool), 0ul);
+	kfree(contents);
+	vfree(handles);
+	zsrs_destroy_pool(pool);
+}
+
+/* A pool is created whole or not at all; what fails for debugfs is no error. */
+static void create_pool_at_every_step(struct kunit *test)
+{
+	const struct zsrs_counters *before = test->priv;
+	unsigned int step, refused = 0;
+	bool failed = true;
+
+	for (step = 1; failed; step++) {
+		struct zsrs_pool *pool;
+
+		KUNIT_ASSERT_LT_MSG(test, step, 1000u, "creation makes no end of allocations");
+		fail_nth(step);
+		pool = zsrs_create_pool("create_pool_at_every_step");
+		failed = has_failed();
+		if (pool) {
+			unsigned long handle = zsrs_malloc(pool, 100, GFP_KERNEL);
+
+			KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(handle));
+			zsrs_free(pool, handle);
+			zsrs_destroy_pool(pool);
+		} else {
+			KUNIT_EXPECT_TRUE_MSG(test, failed, "creation fails by itself");
+			refused++;
+		}
+		expect_same(test, before, step);
+	}
+	kunit_info(test, "%u allocations, %u of them needed", step - 2, refused);
+	KUNIT_EXPECT_GE(test, refused, 2u);
+}
+
+/* Nothing is lost when a freed class fills again while memory comes and goes. */
+static void work_goes_on(struct kunit *test)
+{
+	enum { COUNT = 300, ROUNDS = 3000 };
+	struct zsrs_pool *pool = zsrs_need_pool(test, "work_goes_on");
+	struct zsrs_contents *contents = zsrs_contents_new(6);
+	unsigned long *handles = vcalloc(COUNT, sizeof(*handles));
+	size_t *sizes = vcalloc(COUNT, sizeof(*sizes));
+	struct rnd_state rnd;
+	unsigned int round, i, bad = 0, refused = 0;
+
+	KUNIT_ASSERT_NOT_NULL(test, contents);
+	KUNIT_ASSERT_NOT_NULL(test, handles);
+	KUNIT_ASSERT_NOT_NULL(test, sizes);
+	prandom_seed_state(&rnd, 6);
+	for (round = 0; round < ROUNDS; round++) {
+		i = zsrs_below(&rnd, COUNT);
+		if (handles[i]) {
+			bad += !zsrs_check_object(pool, handles[i], contents, i, sizes[i]);
+			zsrs_free(pool, handles[i]);
+			handles[i] = 0;
+			continue;
+		}
+		sizes[i] = zsrs_realistic_size(&rnd);
+		fail_nth(1 + zsrs_below(&rnd, 12));
+		handles[i] = zsrs_malloc(pool, sizes[i], GFP_KERNEL | __GFP_NOWARN);
+		has_failed();
+		if (IS_ERR_VALUE(handles[i])) {
+			handles[i] = 0;
+			refused++;
+			continue;
+		}
+		bad += !zsrs_write_object(pool, handles[i], ZSRS_MM_WO, contents, i, sizes[i]);
+	}
+	for (i = 0; i < COUNT; i++)
+		if (handles[i]) {
+			bad += !zsrs_check_object(pool, handles[i], contents, i, sizes[i]);
+			zsrs_free(pool, handles[i]);
+		}
+	KUNIT_EXPECT_EQ(test, bad, 0u);
+	KUNIT_EXPECT_GT(test, refused, 10u);
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(pool), 0ul);
+	vfree(sizes);
+	vfree(handles);
+	kfree(contents);
+	zsrs_destroy_pool(pool);
+}
+
+static struct kunit_case cases[] = {
+	KUNIT_CASE(knobs_are_set),
+	KUNIT_CASE(malloc_at_every_step),
+	KUNIT_CASE(malloc_without_words),
+	KUNIT_CASE(create_pool_at_every_step),
+	KUNIT_CASE(work_goes_on),
+	{}
+};
+
+#else
+
+static void malloc_at_every_step(struct kunit *test)
+{
+	kunit_skip(test, "this kernel cannot inject failures: CONFIG_FAILSLAB and CONFIG_FAIL_PAGE_ALLOC are off");
+}
+
+static struct kunit_case cases[] = {
+	KUNIT_CASE(malloc_at_every_step),
+	{}
+};
+
+#endif
+
+struct kunit_suite zsrs_failure_suite = {
+	.name = "zsrs_failure",
+	.init = zsrs_counters_init,
+	.exit = zsrs_counters_exit,
+	.test_cases = cases,
+};

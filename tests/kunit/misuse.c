@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * zsrs_misuse_kunit.ko: what callers must not do (bugs 11 and 26). An error or a
+ * warning, and no other object is touched.
+ *
+ * The kernel warns here by design: tests/vm/misuse.sh runs this module, allows
+ * those warnings and counts them. Each case says which it provokes.
+ */
+
+#include <linux/completion.h>
+#include <linux/delay.h>
+#include <linux/interrupt.h>
+#include <linux/irq_work.h>
+#include <linux/module.h>
+#include <linux/page-flags.h>
+#include "support.h"
+
+enum { COUNT = 64, SIZE = 300 };
+
+/* A pool with neighbours, which no misuse may touch. */
+struct neighbours {
+	struct zsrs_counters before;
+	struct zsrs_pool *pool;
+	struct zsrs_contents *contents;
+	unsigned long handles[COUNT];
+	struct zsrs_counters filled;
+};
+
+static int misuse_init(struct kunit *test)
+{
+	struct neighbours *all = kunit_kzalloc(test, sizeof(*all), GFP_KERNEL);
+	unsigned int i;
+
+	if (!all)
+		return -ENOMEM;
+	if (zsrs_read_counters(&all->before))
+		return -ENOENT;
+	all->pool = zsrs_create_pool(test->name);
+	all->contents = zsrs_contents_new(11);
+	if (!all->pool || !all->contents)
+		return -ENOMEM;
+	for (i = 0; i < COUNT; i++) {
+		all->handles[i] = zsrs_malloc(all->pool, SIZE, GFP_KERNEL);
+		if (IS_ERR_VALUE(all->handles[i]) ||
+		    !zsrs_write_object(all->pool, all->handles[i], ZSRS_MM_WO, all->contents, i,
+				       SIZE))
+			return -ENOMEM;
+	}
+	test->priv = all;
+	return zsrs_read_counters(&all->filled);
+}
+
+/* Nothing has changed for the neighbours, and nothing was counted. */
+static void expect_unharmed(struct kunit *test)
+{
+	struct neighbours *all = test->priv;
+	unsigned int i, bad = 0;
+
+	for (i = 0; i < COUNT; i++)
+		if (all->handles[i])
+			bad += !zsrs_check_object(all->pool, all->handles[i], all->contents, i,
+						  SIZE);
+	KUNIT_EXPECT_EQ_MSG(test, bad, 0u, "neighbours came back wrong");
+	zsrs_expect_counters(test, &all->filled);
+}
+
+static void misuse_exit(struct kunit *test)
+{
+	struct neighbours *all = test->priv;
+	unsigned int i;
+
+	if (!all)
+		return;
+	expect_unharmed(test);
+	for (i = 0; i < COUNT; i++)
+		zsrs_free(all->pool, all->handles[i]);
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(all->pool), 0ul);
+	zsrs_destroy_pool(all->pool);
+	kfree(all->contents);
+	zsrs_expect_counters(test, &all->before);
+}
+
+/* No warnings: these numbers are no handles, and kfree(NULL) is no bug either. */
+static void numbers_that_are_no_handles(struct kunit *test)
+{
+	struct neighbours *all = test->priv;
+	static const unsigned long numbers[] = { 0, (unsigned long)-ENOMEM,
+						 (unsigned long)-ENOSPC, (unsigned long)-EINVAL,
+						 (unsigned long)-1 };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(numbers); i++) {
+		zsrs_free(all->pool, numbers[i]);
+		KUNIT_EXPECT_NULL(test, zsrs_map_object(all->pool, numbers[i], ZSRS_MM_RO));
+		zsrs_unmap_object(all->pool, numbers[i]);
+		expect_unharmed(test);
+	}
+	/* Not where a handle can be. */
+	KUNIT_EXPECT_NULL(test, zsrs_map_object(all->pool, all->handles[0] + 4, ZSRS_MM_RO));
+	zsrs_free(all->pool, all->handles[0] + 4);
+	zsrs_destroy_pool(NULL);
+}
+
+/* Three times "free of a handle that is not allocated". */
+static void double_free(struct kunit *test)
+{
+	struct neighbours *all = test->priv;
+	unsigned long again[200], handle;
+	unsigned int i, j, twice = 0;
+
+	handle = zsrs_malloc(all->pool, SIZE, GFP_KERNEL);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
+	zsrs_free(all->pool, handle);
+	expect_unharmed(test);
+	for (i = 0; i < 3; i++)
+		zsrs_free(all->pool, handle);
+	expect_unharmed(test);
+
+	/* The handle did not get into stock several times. */
+	for (i = 0; i < ARRAY_SIZE(again); i++) {
+		again[i] = zsrs_malloc(all->pool, SIZE, GFP_KERNEL);
+		for (j = 0; j < i; j++)
+			twice += again[i] == again[j];
+	}
+	KUNIT_EXPECT_EQ(test, twice, 0u);
+	for (i = 0; i < ARRAY_SIZE(again); i++)
+		zsrs_free(all->pool, again[i]);
+}
+
+/* Three times "map of a handle that is not allocated". */
+static void map_after_free(struct kunit *test)
+{
+	struct neighbours *all = test->priv;
+	int before = preempt_count(), mode;
+	unsigned long handle = zsrs_malloc(all->pool, SIZE, GFP_KERNEL);
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
+	zsrs_free(all->pool, handle);
+	for (mode = ZSRS_MM_RW; mode <= ZSRS_MM_WO; mode++)
+		KUNIT_EXPECT_NULL(test, zsrs_map_object(all->pool, handle, mode));
+	KUNIT_EXPECT_EQ(test, preempt_count(), before);
+}
+
+/* "unmap of an object that is not mapped" */
+static void unmap_of_unmapped(struct kunit *test)
+{
+	struct neighbours *all = test->priv;
+	int before = preempt_count();
+
+	zsrs_unmap_object(all->pool, all->handles[5]);
+	KUNIT_EXPECT_EQ(test, preempt_count(), before);
+}
+
+/* "free of an object that is mapped" */
+static void free_while_mapped(struct kunit *test)
+{
+	struct neighbours *all = test->priv;
+	void *address = zsrs_map_object(all->pool, all->handles[7], ZSRS_MM_RW);
+
+	KUNIT_ASSERT_NOT_NULL(test, address);
+	zsrs_free(all->pool, all->handles[7]);
+	/* Still the mapper's. */
+	zsrs_fill(all->contents, 7, address, SIZE);
+	zsrs_unmap_object(all->pool, all->handles[7]);
+}
+
+/* "free of a handle of another pool", twice: objects of a class, and huge ones. */
+static void free_in_wrong_pool(struct kunit *test)
+{
+	struct neighbours *all = test->priv;
+	struct zsrs_pool *other = zsrs_need_pool(test, "wrong_pool");
+	unsigned long handle = zsrs_malloc(other, SIZE, GFP_KERNEL);
+	unsigned long huge = zsrs_malloc(other, PAGE_SIZE, GFP_KERNEL);
+	unsigned long pages = zsrs_get_total_pages(other);
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(huge));
+	KUNIT_EXPECT_TRUE(test, zsrs_write_object(other, handle, ZSRS_MM_WO, all->contents, 3,
+						  SIZE));
+	KUNIT_EXPECT_TRUE(test, zsrs_write_object(other, huge, ZSRS_MM_WO, all->contents, 4,
+						  PAGE_SIZE));
+	zsrs_free(all->pool, handle);
+	zsrs_free(all->pool, huge);
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(other), pages);
+	KUNIT_EXPECT_TRUE(test, zsrs_check_object(other, handle, all->contents, 3, SIZE));
+	KUNIT_EXPECT_TRUE(test, zsrs_check_object(other, huge, all->contents, 4, PAGE_SIZE));
+	zsrs_free(other, handle);
+	zsrs_free(other, huge);
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(other), 0ul);
+	zsrs_destroy_pool(other);
+}
+
+/* What an interrupt got from map. */
+struct interrupt {
+	struct irq_work work;
+	struct tasklet_struct tasklet;
+	struct zsrs_pool *pool;
+	unsigned long handle;
+	void *address;
+	bool in_hardirq;
+	bool in_softirq;
+	struct completion done;
+};
+
+static void map_in_interrupt(struct interrupt *interrupt)
+{
+	interrupt->in_hardirq = in_hardirq();
+	interrupt->in_softirq = in_serving_softirq();
+	interrupt->address = zsrs_map_object(interrupt->pool, interrupt->handle, ZSRS_MM_RO);
+	if (interrupt->address)
+		zsrs_unmap_object(interrupt->pool, interrupt->handle);
+	complete(&interrupt->done);
+}
+
+static void map_in_irq_work(struct irq_work *work)
+{
+	map_in_interrupt(container_of(work, struct interrupt, work));
+}
+
+static void map_in_tasklet(struct tasklet_struct *tasklet)
+{
+	map_in_interrupt(container_of(tasklet, struct interrupt, tasklet));
+}
+
+/* "map in an interrupt", twice. */
+static void map_from_interrupts(struct kunit *test)
+{
+	struct neighbours *all = test->priv;
+	struct interrupt *interrupt = kunit_kzalloc(test, sizeof(*interrupt), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, interrupt);
+	interrupt->pool = all->pool;
+	interrupt->handle = all->handles[9];
+
+	interrupt->address = ERR_PTR(-EINVAL);
+	interrupt->work = IRQ_WORK_INIT_HARD(map_in_irq_work);
+	init_completion(&interrupt->done);
+	KUNIT_ASSERT_TRUE(test, irq_work_queue(&interrupt->work));
+	wait_for_completion(&interrupt->done);
+	irq_work_sync(&interrupt->work);
+	KUNIT_EXPECT_TRUE_MSG(test, interrupt->in_hardirq, "this tested no hard interrupt");
+	KUNIT_EXPECT_NULL(test, interrupt->address);
+
+	interrupt->address = ERR_PTR(-EINVAL);
+	tasklet_setup(&interrupt->tasklet, map_in_tasklet);
+	reinit_completion(&interrupt->done);
+	tasklet_schedule(&interrupt->tasklet);
+	wait_for_completion(&interrupt->done);
+	tasklet_kill(&interrupt->tasklet);
+	KUNIT_EXPECT_TRUE_MSG(test, interrupt->in_softirq, "this tested no soft interrupt");
+	KUNIT_EXPECT_NULL(test, interrupt->address);
+}
+
+/*
+ * "map of a second object that spans pages on one CPU": refused while the first
+ * is mapped, which stays as it is.
+ */
+static void two_split_objects(struct kunit *test)
+{
+	enum { OBJECTS = 400, BYTES = 1700, PAGES = 2000 };
+	struct neighbours *all = test->priv;
+	unsigned long *handles = kunit_kcalloc(test, OBJECTS, sizeof(*handles), GFP_KERNEL);
+	struct page **pages = kunit_kcalloc(test, PAGES, sizeof(*pages), GFP_KERNEL);
+	void *buffer = NULL, *first = NULL;
+	unsigned int i, j, one = 0, other = 0;
+
+	KUNIT_ASSERT_NOT_NULL(test, handles);
+	KUNIT_ASSERT_NOT_NULL(test, pages);
+	/* Only pages that are not adjacent are left to be allocated soon. */
+	for (i = 0; i < PAGES; i++)
+		pages[i] = alloc_page(GFP_KERNEL);
+	for (i = 0; i < PAGES; i++)
+		if (pages[i] && page_to_pfn(pages[i]) % 2) {
+			__free_page(pages[i]);
+			pages[i] = NULL;
+		}
+	for (i = 0; i < OBJECTS; i++)
+		handles[i] = zsrs_malloc(all->pool, BYTES, GFP_KERNEL);
+	for (i = 0; i < PAGES; i++)
+		if (pages[i])
+			__free_page(pages[i]);
+
+	/* Split objects have the address of this CPU's buffer: the same for two. */
+	migrate_disable();
+	for (i = 0; i < OBJECTS && !buffer; i++) {
+		first = zsrs_map_object(all->pool, handles[i], ZSRS_MM_RO);
+		zsrs_unmap_object(all->pool, handles[i]);
+		for (j = i + 1; j < OBJECTS && !buffer; j++) {
+			if (zsrs_map_object(all->pool, handles[j], ZSRS_MM_RO) == first) {
+				buffer = first;
+				one = i;
+				other = j;
+			}
+			zsrs_unmap_object(all->pool, handles[j]);
+		}
+	}
+	if (buffer) {
+		void *second;
+
+		first = zsrs_map_object(all->pool, handles[one], ZSRS_MM_WO);
+		zsrs_fill(all->contents, one, first, BYTES);
+		second = zsrs_map_object(all->pool, handles[other], ZSRS_MM_RW);
+		zsrs_unmap_object(all->pool, handles[one]);
+		migrate_enable();
+		KUNIT_EXPECT_NULL(test, second);
+		KUNIT_EXPECT_TRUE(test, zsrs_check_object(all->pool, handles[one], all->contents,
+							  one, BYTES));
+		/* The one refused can be mapped now. */
+		KUNIT_EXPECT_TRUE(test, zsrs_write_object(all->pool, handles[other], ZSRS_MM_WO,
+							  all->contents, other, BYTES));
+		KUNIT_EXPECT_TRUE(test, zsrs_check_object(all->pool, handles[other],
+							  all->contents, other, BYTES));
+	} else {
+		migrate_enable();
+		KUNIT_FAIL(test, "no two objects are split: this test has tested nothing");
+	}
+	for (i = 0; i < OBJECTS; i++)
+		zsrs_free(all->pool, handles[i]);
+}
+
+/*
+ * Destroying a pool with objects: an error line with class and number, and the
+ * pages are nobody's: not movable, of no type, with one reference. They stay
+ * leaked, and so do the words of their handles: must be the last case.
+ */
+static void destroy_with_objects(struct kunit *test)
+{
+	enum { SMALL = 5 };
+	struct neighbours *all = test->priv;
+	struct zsrs_pool *pool = zsrs_need_pool(test, "with_objects");
+	struct page *pages[SMALL + 1];
+	unsigned int i;
+
+	for (i = 0; i < SMALL + 1; i++) {
+		unsigned long handle = zsrs_malloc(pool, i < SMALL ? 48 : PAGE_SIZE, GFP_KERNEL);
+		void *address;
+
+		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
+		address = zsrs_map_object(pool, handle, ZSRS_MM_RO);
+		KUNIT_ASSERT_NOT_NULL(test, address);
+		pages[i] = virt_to_page(address);
+		zsrs_unmap_object(pool, handle);
+		KUNIT_ASSERT_TRUE(test, PageZsmalloc(pages[i]));
+	}
+	zsrs_destroy_pool(pool);
+	for (i = 0; i < SMALL + 1; i++) {
+		KUNIT_EXPECT_EQ(test, page_ref_count(pages[i]), 1);
+		KUNIT_EXPECT_FALSE(test, PageZsmalloc(pages[i]));
+		KUNIT_EXPECT_FALSE(test, __PageMovable(pages[i]));
+		KUNIT_EXPECT_FALSE(test, PagePrivate(pages[i]));
+		KUNIT_EXPECT_FALSE(test, PageLocked(pages[i]));
+		KUNIT_EXPECT_EQ(test, page_private(pages[i]), 0ul);
+	}
+	/* Neither a pool nor its pages are counted any more, handles are. */
+	all->filled.words_live += SMALL + 1;
+	all->before.words_live += SMALL + 1;
+	zsrs_expect_counters(test, &all->filled);
+}
+
+static struct kunit_case cases[] = {
+	KUNIT_CASE(numbers_that_are_no_handles),
+	KUNIT_CASE(double_free),
+	KUNIT_CASE(map_after_free),
+	KUNIT_CASE(unmap_of_unmapped),
+	KUNIT_CASE(free_while_mapped),
+	KUNIT_CASE(free_in_wrong_pool),
+	KUNIT_CASE(map_from_interrupts),
+	KUNIT_CASE(two_split_objects),
+	KUNIT_CASE(destroy_with_objects),
+	{}
+};
+
+static struct kunit_suite zsrs_misuse_suite = {
+	.name = "zsrs_misuse",
+	.init = misuse_init,
+	.exit = misuse_exit,
+	.test_cases = cases,
+};
+kunit_test_suite(zsrs_misuse_suite);
+
+MODULE_LICENSE("GPL");
+MODULE_AUTHOR("The zsmalloc_rs developers");
+MODULE_DESCRIPTION("KUnit tests of misuse of zsmalloc_rs");

@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Suite zsrs_stress: two CPUs allocate, map, exchange and free objects of all
+ * sizes, checking every byte, while a third task compacts.
+ */
+
+#include <linux/atomic.h>
+#include <linux/completion.h>
+#include <linux/cpumask.h>
+#include <linux/delay.h>
+#include <linux/jiffies.h>
+#include <linux/kthread.h>
+#include "suites.h"
+#include "support.h"
+
+enum {
+	WORKERS = 2,
+	OPERATIONS = 1000000,	/* at least, in all */
+	SLOTS = 4000,		/* objects of one worker */
+	EXCHANGE = 64,		/* places where workers exchange objects */
+	LONGEST_S = 240,	/* KUnit ends a case after 300 s */
+};
+
+/* One object: a handle and how to check it. */
+struct object {
+	unsigned long handle;
+	u32 number;
+	u32 size;
+};
+
+struct worker {
+	struct storm *storm;
+	struct task_struct *task;
+	struct completion done;
+	struct object **slots;
+	u64 operations;
+	u64 errors;
+	u64 refused;
+	u32 seed;
+};
+
+struct storm {
+	struct zsrs_pool *pool;
+	struct zsrs_contents *contents;
+	struct object *exchange[EXCHANGE];
+	struct worker workers[WORKERS];
+	unsigned long until;
+	u64 share;
+	u64 compactions;
+	unsigned long returned;
+	struct completion compactor_done;
+	bool over;
+};
+
+static void wait_for_stop(void)
+{
+	while (!kthread_should_stop()) {
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (!kthread_should_stop())
+			schedule();
+		__set_current_state(TASK_RUNNING);
+	}
+}
+
+static size_t any_size(struct rnd_state *rnd)
+{
+	/* Every other one realistic, the rest all over the range. */
+	if (prandom_u32_state(rnd) & 1)
+		return zsrs_realistic_size(rnd);
+	return 1 + zsrs_below(rnd, PAGE_SIZE);
+}
+
+static struct object *allocate(struct worker *worker, struct rnd_state *rnd)
+{
+	struct storm *storm = worker->storm;
+	struct object *object = kmalloc(sizeof(*object), GFP_KERNEL);
+	/* Some callers cannot wait. */
+	gfp_t gfp = zsrs_below(rnd, 4) ? GFP_KERNEL : GFP_NOWAIT | __GFP_NOWARN;
+
+	if (!object)
+		return NULL;
+	object->number = prandom_u32_state(rnd);
+	object->size = any_size(rnd);
+	object->handle = zsrs_malloc(storm->pool, object->size, gfp);
+	worker->operations++;
+	if (IS_ERR_VALUE(object->handle)) {
+		worker->refused++;
+		kfree(object);
+		return NULL;
+	}
+	worker->errors += !zsrs_write_object(storm->pool, object->handle, ZSRS_MM_WO,
+					     storm->contents, object->number, object->size);
+	worker->operations++;
+	return object;
+}
+
+static void check(struct worker *worker, const struct object *object)
+{
+	struct storm *storm = worker->storm;
+
+	worker->errors += !zsrs_check_object(storm->pool, object->handle, storm->contents,
+					     object->number, object->size);
+	worker->operations++;
+}
+
+static void rewrite(struct worker *worker, struct object *object, struct rnd_state *rnd)
+{
+	struct storm *storm = worker->storm;
+	void *address = zsrs_map_object(storm->pool, object->handle, ZSRS_MM_RW);
+
+	worker->operations++;
+	if (!address) {
+		worker->errors++;
+		return;
+	}
+	worker->errors += !zsrs_is_filled(storm->contents, object->number, address, object->size);
+	object->number = prandom_u32_state(rnd);
+	zsrs_fill(storm->contents, object->number, address, object->size);
+	zsrs_unmap_object(storm->pool, object->handle);
+}
+
+static void release(struct worker *worker, struct object *object)
+{
+	check(worker, object);
+	zsrs_free(worker->storm->pool, object->handle);
+	worker->operations++;
+	kfree(object);
+}
+
+static void one_step(struct worker *worker, struct rnd_state *rnd)
+{
+	struct object **slot = &worker->slots[zsrs_below(rnd, SLOTS)];
+	u32 dice = zsrs_below(rnd, 100);
+
+	if (!*slot) {
+		*slot = allocate(worker, rnd);
+	} else if (dice < 30) {
+		check(worker, *slot);
+	} else if (dice < 50) {
+		rewrite(worker, *slot, rnd);
+	} else if (dice < 65) {
+		/* The other worker will check it and free it, on its CPU. */
+		*slot = xchg(&worker->storm->exchange[zsrs_below(rnd, EXCHANGE)], *slot);
+	} else {
+		release(worker, *slot);
+		*slot = NULL;
+	}
+}
+
+static bool is_over(const struct worker *worker)
+{
+	return worker->operations >= worker->storm->share &&
+	       time_after(jiffies, worker->storm->until);
+}
+
+static int work(void *data)
+{
+	struct worker *worker = data;
+	struct rnd_state rnd;
+	unsigned int i;
+
+	prandom_seed_state(&rnd, worker->seed);
+	while (!is_over(worker)) {
+		for (i = 0; i < 64; i++)
+			one_step(worker, &rnd);
+		cond_resched();
+	}
+	for (i = 0; i < SLOTS; i++)
+		if (worker->slots[i])
+			release(worker, worker->slots[i]);
+	complete(&worker->done);
+	wait_for_stop();
+	return 0;
+}
+
+static int compact_always(void *data)
+{
+	struct storm *storm = data;
+
+	while (!READ_ONCE(storm->over)) {
+		storm->returned += zsrs_compact(storm->pool);
+		storm->compactions++;
+		usleep_range(2000, 5000);
+	}
+	complete(&storm->compactor_done);
+	wait_for_stop();
+	return 0;
+}
+
+static void storm(struct kunit *test)
+{
+	unsigned int seconds = min(zsrs_storm_s, (unsigned int)LONGEST_S);
+	unsigned long started = jiffies;
+	u64 operations = 0, errors = 0, refused = 0;
+	struct task_struct *compactor;
+	struct storm *storm;
+	int i;
+
+	if (seconds < zsrs_storm_s)
+		kunit_info(test, "storm_s=%u is cut to %u: KUnit ends longer tests", zsrs_storm_s,
+			   seconds);
+	storm = kunit_kzalloc(test, sizeof(*storm), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, storm);
+	storm->pool = zsrs_need_pool(test, "storm");
+	storm->contents = zsrs_contents_new(9);
+	KUNIT_ASSERT_NOT_NULL(test, storm->contents);
+	storm->share = OPERATIONS / WORKERS;
+	storm->until = started + seconds * HZ;
+	init_completion(&storm->compactor_done);
+
+	for (i = 0; i < WORKERS; i++) {
+		struct worker *worker = &storm->workers[i];
+
+		worker->storm = storm;
+		worker->seed = 100 + i;
+		init_completion(&worker->done);
+		worker->slots = vcalloc(SLOTS, sizeof(*worker->slots));
+		KUNIT_ASSERT_NOT_NULL(test, worker->slots);
+		worker->task = kthread_create(work, worker, "zsrs_storm/%d", i);
+		KUNIT_ASSERT_FALSE(test, IS_ERR(worker->task));
+		kthread_bind(worker->task, i % num_online_cpus());
+	}
+	compactor = kthread_create(compact_always, storm, "zsrs_compactor");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(compactor));
+	for (i = 0; i < WORKERS; i++)
+		wake_up_process(storm->workers[i].task);
+	wake_up_process(compactor);
+
+	for (i = 0; i < WORKERS; i++) {
+		wait_for_completion(&storm->workers[i].done);
+		kthread_stop(storm->workers[i].task);
+		vfree(storm->workers[i].slots);
+	}
+	WRITE_ONCE(storm->over, true);
+	wait_for_completion(&storm->compactor_done);
+	kthread_stop(compactor);
+
+	for (i = 0; i < EXCHANGE; i++)
+		if (storm->exchange[i])
+			release(&storm->workers[0], storm->exchange[i]);
+	for (i = 0; i < WORKERS; i++) {
+		operations += storm->workers[i].operations;
+		errors += storm->workers[i].errors;
+		refused += storm->workers[i].refused;
+	}
+	kunit_info(test, "%llu operations in %u ms, %llu compactions returned %lu pages, %llu refused",
+		   operations, jiffies_to_msecs(jiffies - started), storm->compactions,
+		   storm->returned, refused);
+	KUNIT_EXPECT_GE(test, operations, (u64)OPERATIONS);
+	KUNIT_EXPECT_EQ_MSG(test, errors, 0ull, "objects came back wrong or could not be mapped");
+	KUNIT_EXPECT_LT(test, refused, operations / 100);
+	KUNIT_EXPECT_GT(test, storm->compactions, 10ull);
+	KUNIT_EXPECT_EQ(test, zsrs_pages_compacted(storm->pool), storm->returned);
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(storm->pool), 0ul);
+	zsrs_destroy_pool(storm->pool);
+	kfree(storm->contents);
+}
+
+/* Two CPUs map the same objects: each has them alone. */
+enum { SHARED = 3, ROUNDS = 40000 };
+
+struct contender {
+	struct zsrs_pool *pool;
+	const unsigned long *handles;
+	struct task_struct *task;
+	struct completion done;
+	u64 refused;
+};
+
+static int count_up(void *data)
+{
+	struct contender *contender = data;
+	unsigned int i;
+
+	for (i = 0; i < ROUNDS; i++) {
+		u64 *number = zsrs_map_object(contender->pool, contender->handles[i % SHARED],
+					      ZSRS_MM_RW);
+
+		if (!number) {
+			contender->refused++;
+			continue;
+		}
+		/* Not atomic: a second mapper would lose counts. */
+		WRITE_ONCE(*number, READ_ONCE(*number) + 1);
+		zsrs_unmap_object(contender->pool, contender->handles[i % SHARED]);
+		if (i % 64 == 0)
+			cond_resched();
+	}
+	complete(&contender->done);
+	wait_for_stop();
+	return 0;
+}
+
+static void map_is_exclusive(struct kunit *test)
+{
+	static const size_t sizes[SHARED] = { 8, 2000, PAGE_SIZE };
+	struct zsrs_pool *pool = zsrs_need_pool(test, "map_is_exclusive");
+	struct contender *contenders = kunit_kcalloc(test, WORKERS, sizeof(*contenders), GFP_KERNEL);
+	unsigned long handles[SHARED];
+	u64 sum = 0, refused = 0;
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, contenders);
+	for (i = 0; i < SHARED; i++) {
+		void *address;
+
+		handles[i] = zsrs_malloc(pool, sizes[i], GFP_KERNEL);
+		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handles[i]));
+		address = zsrs_map_object(pool, handles[i], ZSRS_MM_WO);
+		KUNIT_ASSERT_NOT_NULL(test, address);
+		memset(address, 0, sizes[i]);
+		zsrs_unmap_object(pool, handles[i]);
+	}
+	for (i = 0; i < WORKERS; i++) {
+		contenders[i].pool = pool;
+		contenders[i].handles = handles;
+		init_completion(&contenders[i].done);
+		contenders[i].task = kthread_create(count_up, &contenders[i], "zsrs_count/%d", i);
+		KUNIT_ASSERT_FALSE(test, IS_ERR(contenders[i].task));
+		kthread_bind(contenders[i].task, i % num_online_cpus());
+	}
+	for (i = 0; i < WORKERS; i++)
+		wake_up_process(contenders[i].task);
+	for (i = 0; i < WORKERS; i++) {
+		wait_for_completion(&contenders[i].done);
+		kthread_stop(contenders[i].task);
+		refused += contenders[i].refused;
+	}
+	for (i = 0; i < SHARED; i++) {
+		u64 *number = zsrs_map_object(pool, handles[i], ZSRS_MM_RO);
+
+		sum += *number;
+		zsrs_unmap_object(pool, handles[i]);
+		zsrs_free(pool, handles[i]);
+	}
+	KUNIT_EXPECT_EQ(test, refused, 0ull);
+	KUNIT_EXPECT_EQ(test, sum, (u64)WORKERS * ROUNDS);
+	zsrs_destroy_pool(pool);
+}
+
+/* Pools come and go on one CPU while another works with its own. */
+static int create_and_destroy(void *data)
+{
+	struct contender *contender = data;
+	unsigned int i, j;
+
+	for (i = 0; i < 200; i++) {
+		struct zsrs_pool *pool = zsrs_create_pool("comes_and_goes");
+		unsigned long handles[50];
+
+		if (!pool) {
+			contender->refused++;
+			continue;
+		}
+		for (j = 0; j < ARRAY_SIZE(handles); j++)
+			handles[j] = zsrs_malloc(pool, 1 + (i * 97 + j * 331) % PAGE_SIZE,
+						 GFP_KERNEL);
+		zsrs_compact(pool);
+		for (j = 0; j < ARRAY_SIZE(handles); j++)
+			zsrs_free(pool, handles[j]);
+		contender->refused += zsrs_get_total_pages(pool) != 0;
+		zsrs_destroy_pool(pool);
+		cond_resched();
+	}
+	complete(&contender->done);
+	wait_for_stop();
+	return 0;
+}
+
+static void pools_come_and_go(struct kunit *test)
+{
+	struct contender *contenders = kunit_kcalloc(test, WORKERS, sizeof(*contenders), GFP_KERNEL);
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, contenders);
+	for (i = 0; i < WORKERS; i++) {
+		init_completion(&contenders[i].done);
+		contenders[i].task = kthread_create(create_and_destroy, &contenders[i],
+						    "zsrs_pools/%d", i);
+		KUNIT_ASSERT_FALSE(test, IS_ERR(contenders[i].task));
+		kthread_bind(contenders[i].task, i % num_online_cpus());
+	}
+	for (i = 0; i < WORKERS; i++)
+		wake_up_process(contenders[i].task);
+	for (i = 0; i < WORKERS; i++) {
+		wait_for_completion(&contenders[i].done);
+		kthread_stop(contenders[i].task);
+		KUNIT_EXPECT_EQ(test, contenders[i].refused, 0ull);
+	}
+}
+
+static struct kunit_case cases[] = {
+	KUNIT_CASE(map_is_exclusive),
+	KUNIT_CASE_SLOW(pools_come_and_go),
+	KUNIT_CASE_SLOW(storm),
+	{}
+};
+
+struct kunit_suite zsrs_stress_suite = {
+	.name = "zsrs_stress",
+	.init = zsrs_counters_init,
+	.exit = zsrs_counters_exit,
+	.test_cases = cases,
+};

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * zsrs_versus_kunit.ko: the same sequences of operations on zsmalloc_rs and on
+ * the kernel's own zsmalloc, side by side. It needs C zsmalloc behind zs_*, not
+ * the shim of this project.
+ */
+
+#include <linux/module.h>
+#include <linux/zsmalloc.h>
+#include "support.h"
+
+enum { SLOTS = 30000, EVERY = 1000 };
+
+/* The two pools, and the objects that both have. */
+struct sides {
+	struct zsrs_pool *ours;
+	struct zs_pool *theirs;
+	unsigned long *our_handles;
+	unsigned long *their_handles;
+	struct rnd_state rnd;
+	unsigned int operations;
+	unsigned int compared;
+	unsigned int worse;
+	unsigned long our_peak;
+	unsigned long their_peak;
+};
+
+static void need_sides(struct kunit *test, struct sides *sides, unsigned int slots)
+{
+	memset(sides, 0, sizeof(*sides));
+	sides->ours = zsrs_need_pool(test, "versus");
+	sides->theirs = zs_create_pool("versus");
+	sides->our_handles = vcalloc(slots, sizeof(unsigned long));
+	sides->their_handles = vcalloc(slots, sizeof(unsigned long));
+	KUNIT_ASSERT_NOT_NULL(test, sides->theirs);
+	KUNIT_ASSERT_NOT_NULL(test, sides->our_handles);
+	KUNIT_ASSERT_NOT_NULL(test, sides->their_handles);
+	prandom_seed_state(&sides->rnd, 10);
+}
+
+static void drop_sides(struct kunit *test, struct sides *sides)
+{
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(sides->ours), 0ul);
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(sides->theirs), 0ul);
+	zsrs_destroy_pool(sides->ours);
+	zs_destroy_pool(sides->theirs);
+	vfree(sides->our_handles);
+	vfree(sides->their_handles);
+}
+
+static void compare_pages(struct kunit *test, struct sides *sides)
+{
+	unsigned long ours = zsrs_get_total_pages(sides->ours);
+	unsigned long theirs = zs_get_total_pages(sides->theirs);
+
+	sides->compared++;
+	sides->our_peak = max(sides->our_peak, ours);
+	sides->their_peak = max(sides->their_peak, theirs);
+	if (ours > theirs && !sides->worse++)
+		kunit_err(test, "after %u operations: %lu pages, C has %lu", sides->operations,
+			  ours, theirs);
+}
+
+static void count_operation(struct kunit *test, struct sides *sides)
+{
+	if (++sides->operations % EVERY == 0) {
+		compare_pages(test, sides);
+		cond_resched();
+	}
+}
+
+static void both_malloc(struct kunit *test, struct sides *sides, unsigned int i)
+{
+	size_t size = zsrs_realistic_size(&sides->rnd);
+
+	sides->our_handles[i] = zsrs_malloc(sides->ours, size, GFP_KERNEL);
+	sides->their_handles[i] = zs_malloc(sides->theirs, size, GFP_KERNEL);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(sides->our_handles[i]));
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(sides->their_handles[i]));
+	count_operation(test, sides);
+}
+
+static void both_free(struct kunit *test, struct sides *sides, unsigned int i)
+{
+	zsrs_free(sides->ours, sides->our_handles[i]);
+	zs_free(sides->theirs, sides->their_handles[i]);
+	sides->our_handles[i] = 0;
+	sides->their_handles[i] = 0;
+	count_operation(test, sides);
+}
+
+static void theirs_is_c(struct kunit *test)
+{
+	const struct zsrs_counters *before = test->priv;
+	struct zs_pool *pool = zs_create_pool("theirs_is_c");
+	struct zsrs_counters now;
+
+	KUNIT_ASSERT_NOT_NULL(test, pool);
+	KUNIT_ASSERT_EQ(test, zsrs_read_counters(&now), 0);
+	KUNIT_EXPECT_EQ_MSG(test, now.pools, before->pools,
+			    "zs_* is the shim on zsmalloc_rs: load the kernel's own zsmalloc.ko");
+	KUNIT_EXPECT_EQ_MSG(test, CONFIG_ZSMALLOC_CHAIN_SIZE, 8,
+			    "C zsmalloc has other chains than ours: nothing can be compared");
+	zs_destroy_pool(pool);
+}
+
+static void same_classes(struct kunit *test)
+{
+	struct sides sides;
+	unsigned int size;
+
+	need_sides(test, &sides, 1);
+	for (size = 1; size <= PAGE_SIZE + 100; size++)
+		KUNIT_ASSERT_EQ_MSG(test, zsrs_lookup_class_index(sides.ours, size),
+				    zs_lookup_class_index(sides.theirs, size), "size %u", size);
+	KUNIT_EXPECT_EQ(test, zsrs_huge_class_size(sides.ours),
+			zs_huge_class_size(sides.theirs));
+	drop_sides(test, &sides);
+}
+
+/* Growing, churning, shrinking: never more pages than C. */
+static void pages_never_above_c(struct kunit *test)
+{
+	struct sides sides;
+	unsigned int i, round;
+
+	need_sides(test, &sides, SLOTS);
+	for (i = 0; i < SLOTS; i++)
+		both_malloc(test, &sides, i);
+	/* Steady: one goes, one comes. */
+	for (round = 0; round < SLOTS; round++) {
+		i = zsrs_below(&sides.rnd, SLOTS);
+		both_free(test, &sides, i);
+		both_malloc(test, &sides, i);
+	}
+	/* Up and down by a third. */
+	for (round = 0; round < SLOTS; round++) {
+		i = zsrs_below(&sides.rnd, SLOTS);
+		if (sides.our_handles[i] && (round / 5000) % 2 == 0)
+			both_free(test, &sides, i);
+		else if (!sides.our_handles[i] && (round / 5000) % 2)
+			both_malloc(test, &sides, i);
+	}
+	/* Drained in random order, then the rest. */
+	for (round = 0; round < 2 * SLOTS; round++) {
+		i = zsrs_below(&sides.rnd, SLOTS);
+		if (sides.our_handles[i])
+			both_free(test, &sides, i);
+	}
+	for (i = 0; i < SLOTS; i++)
+		if (sides.our_handles[i])
+			both_free(test, &sides, i);
+	compare_pages(test, &sides);
+	kunit_info(test, "%u operations, compared %u times; at the peak %lu pages, C %lu",
+		   sides.operations, sides.compared, sides.our_peak, sides.their_peak);
+	KUNIT_EXPECT_GE(test, sides.operations, 60000u);
+	KUNIT_EXPECT_GT(test, sides.compared, 60u);
+	KUNIT_EXPECT_EQ_MSG(test, sides.worse, 0u, "comparisons in which C had fewer pages");
+	drop_sides(test, &sides);
+}
+
+/* 40,000 objects, half of them freed: compaction returns at least what C's does. */
+static void compaction_returns_no_less(struct kunit *test)
+{
+	enum { COUNT = 40000 };
+	struct sides sides;
+	unsigned long before, ours, theirs;
+	unsigned int i;
+
+	need_sides(test, &sides, COUNT);
+	for (i = 0; i < COUNT; i++)
+		both_malloc(test, &sides, i);
+	for (i = 0; i < COUNT; i++)
+		if (prandom_u32_state(&sides.rnd) & 1)
+			both_free(test, &sides, i);
+	before = zs_get_total_pages(sides.theirs);
+	ours = zsrs_compact(sides.ours);
+	theirs = zs_compact(sides.theirs);
+	kunit_info(test, "of %lu pages ours returned %lu, C %lu", before, ours, theirs);
+	KUNIT_EXPECT_GT(test, theirs, 0ul);
+	KUNIT_EXPECT_GE(test, ours, theirs);
+	compare_pages(test, &sides);
+	for (i = 0; i < COUNT; i++)
+		if (sides.our_handles[i])
+			both_free(test, &sides, i);
+	KUNIT_EXPECT_EQ_MSG(test, sides.worse, 0u, "comparisons in which C had fewer pages");
+	drop_sides(test, &sides);
+}
+
+static struct kunit_case cases[] = {
+	KUNIT_CASE(theirs_is_c),
+	KUNIT_CASE(same_classes),
+	KUNIT_CASE(pages_never_above_c),
+	KUNIT_CASE(compaction_returns_no_less),
+	{}
+};
+
+static struct kunit_suite zsrs_versus_suite = {
+	.name = "zsrs_versus",
+	.init = zsrs_counters_init,
+	.exit = zsrs_counters_exit,
+	.test_cases = cases,
+};
+kunit_test_suite(zsrs_versus_suite);
+
+MODULE_LICENSE("GPL");
+MODULE_AUTHOR("The zsmalloc_rs developers");
+MODULE_DESCRIPTION("KUnit comparison of zsmalloc_rs with zsmalloc");
