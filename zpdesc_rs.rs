@@ -106,7 +106,7 @@ impl Zpdesc {
     /// The page must be ours for `'a`: allocated by this module and not given back.
     #[inline(always)]
     pub(crate) unsafe fn from_page<'a>(page: NonNull<bindings::page>) -> &'a Self {
-        // SAFETY: The caller's promise; the layout matches by the assertions above.
+        // SAFETY: A page of ours; the layouts match by the assertions above.
         unsafe { page.cast::<Self>().as_ref() }
     }
 
@@ -235,7 +235,7 @@ impl Zpdesc {
 
     /// The zone that the page lies in (`zpdesc_zone`).
     pub(crate) fn zone(&self) -> Zone {
-        // SAFETY: Reads the page's flags.
+        // SAFETY: The page is ours, and its zone bits never change.
         Zone(unsafe { bindings::page_zone(self.page()) })
     }
 
@@ -259,7 +259,7 @@ impl Zpdesc {
     /// Takes the page lock if nobody has it (`zpdesc_trylock`). Any context.
     #[must_use]
     pub(crate) fn try_lock(&self) -> bool {
-        // SAFETY: The page is ours.
+        // SAFETY: The page is ours, so its lock bit means something.
         unsafe { bindings::trylock_page(self.page()) }
     }
 
@@ -352,7 +352,9 @@ impl Zone {
     /// Adds to the zone's count of our pages, `NR_ZSPAGES`.
     pub(crate) fn add_zspages(self, pages: isize) {
         // SAFETY: It is the zone of a page, and lives for ever.
-        unsafe { bindings::mod_zone_page_state(self.0, bindings::zone_stat_item_NR_ZSPAGES, pages) };
+        unsafe {
+            bindings::mod_zone_page_state(self.0, bindings::zone_stat_item_NR_ZSPAGES, pages)
+        };
     }
 }
 

@@ -7,7 +7,9 @@
 
 use super::instance::Instance;
 use crate::kapi::{bindings, conv::ptr_at, gfp::Gfp, zpool::MapMode};
+use crate::logic::conv::u32_to_usize;
 use crate::object::handle::Handle;
+use crate::pool::Pool;
 use core::ptr::{null_mut, NonNull};
 use kernel::{
     ffi::{c_char, c_uint, c_ulong, c_void},
@@ -28,7 +30,7 @@ pub(super) unsafe fn handle_from_raw(raw: usize) -> Option<Handle> {
     if raw % 8 != 0 || raw >= FIRST_ERROR {
         return None;
     }
-    // SAFETY: The caller's promise.
+    // SAFETY: A live object's handle points to its word, by this function's contract.
     NonNull::new(ptr_at(raw)).map(|word| unsafe { Handle::from_ptr(word) })
 }
 
@@ -36,11 +38,24 @@ pub(super) unsafe fn handle_from_raw(raw: usize) -> Option<Handle> {
 ///
 /// # Safety
 ///
-/// `pool` must come from [`zsrs_create_pool`] and not be destroyed.
+/// `pool` must come from [`zsrs_create_pool`] and not be destroyed while the result is used.
 #[inline(always)]
-unsafe fn pool_from_raw<'a>(pool: *const Instance) -> &'a Instance {
-    // SAFETY: The caller's promise.
-    unsafe { &*pool }
+unsafe fn pool_from_raw(pool: *mut c_void) -> &'static Pool {
+    // SAFETY: A live `Instance`, by this function's contract.
+    unsafe { &*pool.cast::<Instance>() }.pool()
+}
+
+/// The pool behind a pointer and the handle behind a number, if it can be one.
+///
+/// # Safety
+///
+/// As for [`pool_from_raw`] and [`handle_from_raw`].
+#[inline(always)]
+unsafe fn object_from_raw(pool: *mut c_void, handle: usize) -> Option<(&'static Pool, Handle)> {
+    // SAFETY: A live object's handle or none, by this function's contract.
+    let handle = unsafe { handle_from_raw(handle) }?;
+    // SAFETY: A live pool, by this function's contract.
+    Some((unsafe { pool_from_raw(pool) }, handle))
 }
 
 /// See `include/zsmalloc_rs.h`.
@@ -50,7 +65,7 @@ unsafe fn pool_from_raw<'a>(pool: *const Instance) -> &'a Instance {
 /// `name` must be NUL-terminated.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_create_pool(name: *const c_char) -> *mut c_void {
-    // SAFETY: The caller's promise.
+    // SAFETY: NUL-terminated, by this function's contract.
     let name = unsafe { CStr::from_char_ptr(name) };
     match Instance::new(name) {
         Ok(instance) => KBox::into_raw(instance).cast(),
@@ -66,7 +81,7 @@ pub(crate) unsafe extern "C" fn zsrs_create_pool(name: *const c_char) -> *mut c_
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_destroy_pool(pool: *mut c_void) {
     if !pool.is_null() {
-        // SAFETY: The caller's promise.
+        // SAFETY: It came from a `KBox` in `zsrs_create_pool`, and is used no more.
         drop(unsafe { KBox::from_raw(pool.cast::<Instance>()) });
     }
 }
@@ -82,8 +97,8 @@ pub(crate) unsafe extern "C" fn zsrs_malloc(
     size: usize,
     gfp: bindings::gfp_t,
 ) -> c_ulong {
-    // SAFETY: The caller's promise.
-    let pool = unsafe { pool_from_raw(pool.cast()) }.pool();
+    // SAFETY: Live, by this function's contract.
+    let pool = unsafe { pool_from_raw(pool) };
     match pool.malloc(size, Gfp::from_raw(gfp)) {
         Ok(handle) => handle.addr(),
         Err(error) => error_value(error),
@@ -104,10 +119,8 @@ fn error_value(error: Error) -> c_ulong {
 /// `pool` must be live; `handle` 0, an error, or from [`zsrs_malloc`] of that pool.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_free(pool: *mut c_void, handle: c_ulong) {
-    // SAFETY: The caller's promise.
-    let pool = unsafe { pool_from_raw(pool.cast()) }.pool();
-    // SAFETY: The caller's promise.
-    if let Some(handle) = unsafe { handle_from_raw(handle) } {
+    // SAFETY: Live, by this function's contract.
+    if let Some((pool, handle)) = unsafe { object_from_raw(pool, handle) } {
         pool.free(handle);
     }
 }
@@ -116,17 +129,15 @@ pub(crate) unsafe extern "C" fn zsrs_free(pool: *mut c_void, handle: c_ulong) {
 ///
 /// # Safety
 ///
-/// `pool` must be live, and `handle` an object of it.
+/// `pool` must be live; `handle` 0, an error, or from [`zsrs_malloc`] of that pool.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_map_object(
     pool: *mut c_void,
     handle: c_ulong,
     mode: c_uint,
 ) -> *mut c_void {
-    // SAFETY: The caller's promise.
-    let pool = unsafe { pool_from_raw(pool.cast()) }.pool();
-    // SAFETY: The caller's promise.
-    let Some(handle) = (unsafe { handle_from_raw(handle) }) else {
+    // SAFETY: Live, by this function's contract.
+    let Some((pool, handle)) = (unsafe { object_from_raw(pool, handle) }) else {
         return null_mut();
     };
     let address = pool.map(handle, MapMode::from_raw(mode));
@@ -137,13 +148,11 @@ pub(crate) unsafe extern "C" fn zsrs_map_object(
 ///
 /// # Safety
 ///
-/// `pool` must be live, and `handle` an object of it that the caller has mapped.
+/// `pool` must be live; `handle` 0, an error, or from [`zsrs_malloc`] of that pool. The caller has mapped it.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_unmap_object(pool: *mut c_void, handle: c_ulong) {
-    // SAFETY: The caller's promise.
-    let pool = unsafe { pool_from_raw(pool.cast()) }.pool();
-    // SAFETY: The caller's promise.
-    if let Some(handle) = unsafe { handle_from_raw(handle) } {
+    // SAFETY: Live, by this function's contract.
+    if let Some((pool, handle)) = unsafe { object_from_raw(pool, handle) } {
         pool.unmap(handle);
     }
 }
@@ -155,8 +164,8 @@ pub(crate) unsafe extern "C" fn zsrs_unmap_object(pool: *mut c_void, handle: c_u
 /// `pool` must be live.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_get_total_pages(pool: *mut c_void) -> c_ulong {
-    // SAFETY: The caller's promise.
-    unsafe { pool_from_raw(pool.cast()) }.pool().total_pages()
+    // SAFETY: Live, by this function's contract.
+    unsafe { pool_from_raw(pool) }.total_pages()
 }
 
 /// See `include/zsmalloc_rs.h`.
@@ -166,9 +175,8 @@ pub(crate) unsafe extern "C" fn zsrs_get_total_pages(pool: *mut c_void) -> c_ulo
 /// `pool` must be live.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_compact(pool: *mut c_void) -> c_ulong {
-    // SAFETY: The caller's promise.
-    let pool = unsafe { pool_from_raw(pool.cast()) }.pool();
-    pool.compact(usize::MAX)
+    // SAFETY: Live, by this function's contract.
+    unsafe { pool_from_raw(pool) }.compact(usize::MAX)
 }
 
 /// See `include/zsmalloc_rs.h`.
@@ -178,8 +186,8 @@ pub(crate) unsafe extern "C" fn zsrs_compact(pool: *mut c_void) -> c_ulong {
 /// `pool` must be live.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_pages_compacted(pool: *mut c_void) -> c_ulong {
-    // SAFETY: The caller's promise.
-    unsafe { pool_from_raw(pool.cast()) }.pool().pages_compacted()
+    // SAFETY: Live, by this function's contract.
+    unsafe { pool_from_raw(pool) }.pages_compacted()
 }
 
 /// See `include/zsmalloc_rs.h`.
@@ -189,8 +197,8 @@ pub(crate) unsafe extern "C" fn zsrs_pages_compacted(pool: *mut c_void) -> c_ulo
 /// `pool` must be live.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_huge_class_size(pool: *mut c_void) -> usize {
-    // SAFETY: The caller's promise.
-    unsafe { pool_from_raw(pool.cast()) }.pool().huge_class_size()
+    // SAFETY: Live, by this function's contract.
+    unsafe { pool_from_raw(pool) }.huge_class_size()
 }
 
 /// See `include/zsmalloc_rs.h`.
@@ -200,7 +208,6 @@ pub(crate) unsafe extern "C" fn zsrs_huge_class_size(pool: *mut c_void) -> usize
 /// `pool` must be live.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_lookup_class_index(pool: *mut c_void, size: c_uint) -> c_uint {
-    // SAFETY: The caller's promise.
-    let pool = unsafe { pool_from_raw(pool.cast()) }.pool();
-    pool.class_index(crate::logic::conv::u32_to_usize(size))
+    // SAFETY: Live, by this function's contract.
+    unsafe { pool_from_raw(pool) }.class_index(u32_to_usize(size))
 }

@@ -35,7 +35,9 @@ impl Show for Pool {
     fn show(&self, file: &mut SeqFile) -> fmt::Result {
         let counts = || self.classes().iter().map(|class| (class, class.count()));
         let objects: usize = counts().map(|(_, count)| count.inuse).sum();
-        let free: usize = counts().map(|(class, count)| count.free_bytes(class.geometry())).sum();
+        let free: usize = counts()
+            .map(|(class, count)| count.free_bytes(class.geometry()))
+            .sum();
         let compactable: usize = counts()
             .map(|(class, count)| count.can_compact(class.geometry()))
             .sum();
@@ -59,7 +61,7 @@ impl Classes {
     /// The same pool.
     fn of(pool: &'static Pool) -> &'static Self {
         let pool: *const Pool = pool;
-        // SAFETY: `repr(transparent)`.
+        // SAFETY: `Classes` is a transparent wrapper, so the layouts agree.
         unsafe { &*pool.cast::<Self>() }
     }
 }
@@ -82,7 +84,9 @@ struct Totals {
 impl Show for Classes {
     fn show(&self, file: &mut SeqFile) -> fmt::Result {
         write!(file, " {:>5} {:>5}", "class", "size")?;
-        for column in ["10%", "20%", "30%", "40%", "50%", "60%", "70%", "80%", "90%", "99%", "100%"] {
+        for column in [
+            "10%", "20%", "30%", "40%", "50%", "60%", "70%", "80%", "90%", "99%", "100%",
+        ] {
             write!(file, " {column:>9}")?;
         }
         writeln!(

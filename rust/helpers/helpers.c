@@ -7,6 +7,7 @@
  */
 
 #include "bug.c"
+#include "cpumask.c"
 #include "debugfs.c"
 #include "kmsan.c"
 #include "local_lock.c"
@@ -16,5 +17,4 @@
 #include "percpu.c"
 #include "preempt.c"
 #include "sched.c"
-#include "topology.c"
 #include "workqueue.c"

@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/gfp.h>
 #include <linux/io.h>
 #include <linux/mm.h>
+
+unsigned long rust_helper_alloc_pages_bulk_array(gfp_t gfp, unsigned long nr,
+						 struct page **pages)
+{
+	return alloc_pages_bulk_array(gfp, nr, pages);
+}
 
 void rust_helper_get_page(struct page *page)
 {

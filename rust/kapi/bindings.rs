@@ -7,6 +7,7 @@
 /// Names of `bindings.h`.
 #[allow(
     clippy::all,
+    clippy::multiple_unsafe_ops_per_block,
     clippy::missing_docs_in_private_items,
     clippy::undocumented_unsafe_blocks,
     dead_code,
@@ -26,6 +27,7 @@ mod generated {
 /// Names of `rust/helpers`.
 #[allow(
     clippy::all,
+    clippy::multiple_unsafe_ops_per_block,
     clippy::missing_docs_in_private_items,
     dead_code,
     improper_ctypes,

@@ -22,6 +22,9 @@ pub(crate) trait Callbacks {
     fn dead(cpu: Cpu);
 }
 
+/// What the C side calls.
+type Callback = unsafe extern "C" fn(c_uint) -> c_int;
+
 /// Keeps the callbacks of `T` registered.
 ///
 /// # Invariants
@@ -38,11 +41,13 @@ impl<T: Callbacks> Registration<T> {
     /// Registers the callbacks, and calls `prepare` for every CPU that is online. May sleep.
     pub(crate) fn new(name: &'static CStr) -> Result<Self> {
         let state = bindings::cpuhp_state_CPUHP_BP_PREPARE_DYN;
-        let (startup, teardown) = (Some(Self::startup as _), Some(Self::teardown as _)); // CAST: function items to pointers.
+        let startup: Callback = Self::startup;
+        let teardown: Callback = Self::teardown;
         let name = name.as_char_ptr();
         // SAFETY: The callbacks have the required signature and live as long as the module.
-        let ret =
-            unsafe { bindings::__cpuhp_setup_state(state, name, true, startup, teardown, false) };
+        let ret = unsafe {
+            bindings::__cpuhp_setup_state(state, name, true, Some(startup), Some(teardown), false)
+        };
         to_result(ret.min(0))?;
         // INVARIANT: set up, and `ret` is the dynamic state's number.
         Ok(Self {
@@ -52,6 +57,10 @@ impl<T: Callbacks> Registration<T> {
     }
 
     /// The C callback for a CPU that comes.
+    ///
+    /// # Safety
+    ///
+    /// `cpu` must be possible.
     unsafe extern "C" fn startup(cpu: c_uint) -> c_int {
         // SAFETY: The kernel calls this for possible CPUs.
         let cpu = unsafe { Cpu::from_raw(cpu) };
@@ -59,6 +68,10 @@ impl<T: Callbacks> Registration<T> {
     }
 
     /// The C callback for a CPU that has gone.
+    ///
+    /// # Safety
+    ///
+    /// `cpu` must be possible.
     unsafe extern "C" fn teardown(cpu: c_uint) -> c_int {
         // SAFETY: The kernel calls this for possible CPUs.
         T::dead(unsafe { Cpu::from_raw(cpu) });

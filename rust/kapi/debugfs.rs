@@ -39,7 +39,7 @@ pub(crate) struct Dir {
 
 // SAFETY: debugfs does its own locking; the pointer is not dereferenced here.
 unsafe impl Send for Dir {}
-// SAFETY: As above.
+// SAFETY: As for `Send`: nothing is reached through a shared reference without the C side.
 unsafe impl Sync for Dir {}
 
 impl Dir {
@@ -96,6 +96,10 @@ impl<T: Show> File<T> {
     };
 
     /// `file_operations::open`.
+    ///
+    /// # Safety
+    ///
+    /// Called by the VFS for a file of [`Dir::file`].
     unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         // SAFETY: debugfs put the data pointer there.
         let data = unsafe { (*inode).i_private };
@@ -104,6 +108,10 @@ impl<T: Show> File<T> {
     }
 
     /// The callback of `single_open`.
+    ///
+    /// # Safety
+    ///
+    /// Called by seq_file for a file that [`Self::open`] opened.
     unsafe extern "C" fn show(seq: *mut bindings::seq_file, _: *mut c_void) -> c_int {
         // SAFETY: `single_open` put the data pointer there.
         let data = unsafe { (*seq).private };

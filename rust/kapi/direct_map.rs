@@ -24,7 +24,10 @@ pub(crate) fn init() -> Result {
     // SAFETY: `virt` is an address in the direct map; nothing is accessed.
     let phys = unsafe { bindings::virt_to_phys(virt.cast_mut().cast::<c_void>()) };
     // Relaxed: only this module's callers read it, and module init is ordered before them.
-    OFFSET.store(addr_of(virt).wrapping_sub(u64_to_usize(phys)), Ordering::Relaxed);
+    OFFSET.store(
+        addr_of(virt).wrapping_sub(u64_to_usize(phys)),
+        Ordering::Relaxed,
+    );
     Ok(())
 }
 

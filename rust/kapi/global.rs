@@ -6,10 +6,7 @@ use core::{
     ptr::{null_mut, NonNull},
     sync::atomic::{AtomicPtr, Ordering},
 };
-use kernel::{
-    alloc::KBox,
-    prelude::*,
-};
+use kernel::{alloc::KBox, prelude::*};
 
 /// A place for one pinned `T` while a module is loaded.
 ///

@@ -3,11 +3,7 @@
 //! Slab caches of one type (`<linux/slab.h>`).
 
 use super::{bindings, gfp::Gfp};
-use core::{
-    marker::PhantomData,
-    ops::Deref,
-    ptr::NonNull,
-};
+use core::{marker::PhantomData, ops::Deref, ptr::NonNull};
 use kernel::{ffi::c_void, prelude::*, str::CStr};
 
 /// A slab cache for values of type `T`.
@@ -24,7 +20,7 @@ pub(crate) struct KmemCache<T> {
 
 // SAFETY: The slab allocator does its own locking.
 unsafe impl<T: Send> Send for KmemCache<T> {}
-// SAFETY: As above.
+// SAFETY: The slab allocator does its own locking, for all CPUs.
 unsafe impl<T: Send> Sync for KmemCache<T> {}
 
 impl<T> KmemCache<T> {
@@ -53,7 +49,7 @@ impl<T> KmemCache<T> {
         let raw = unsafe { bindings::kmem_cache_alloc_noprof(self.ptr.as_ptr(), gfp) };
         let ptr = NonNull::new(raw.cast::<T>())?;
         // SAFETY: Fresh memory of `T`'s layout, by the invariant.
-        unsafe { ptr.write(value) };
+        unsafe { ptr.as_ptr().write(value) };
         // INVARIANT: just allocated and initialised.
         Some(SlabBox(ptr))
     }

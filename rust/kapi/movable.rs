@@ -5,7 +5,7 @@
 //! Memory compaction, CMA and memory offlining isolate a page, allocate another one, and ask its
 //! owner to move what it holds. While the owner is asked both pages are locked.
 
-use super::bindings;
+use super::{bindings, page_alloc::Page};
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{error::from_result, ffi::c_int, prelude::*};
 
@@ -23,11 +23,7 @@ pub(crate) trait Operations: 'static {
     ///
     /// Both pages must be locked; `old` must be movable with these operations and isolated, `new`
     /// unused.
-    unsafe fn migrate(
-        new: NonNull<bindings::page>,
-        old: NonNull<bindings::page>,
-        may_wait: bool,
-    ) -> Result;
+    unsafe fn migrate(new: NonNull<Page>, old: NonNull<Page>, may_wait: bool) -> Result;
 }
 
 /// The C table for an owner `T`.
@@ -47,7 +43,7 @@ impl<T: Operations> Table<T> {
     /// # Safety
     ///
     /// None: nothing is accessed.
-    unsafe extern "C" fn isolate(_: *mut bindings::page, _: bindings::isolate_mode_t) -> bool {
+    unsafe extern "C" fn isolate(_: *mut Page, _: bindings::isolate_mode_t) -> bool {
         true
     }
 
@@ -57,8 +53,8 @@ impl<T: Operations> Table<T> {
     ///
     /// Called by the migration core with two locked pages.
     unsafe extern "C" fn migrate(
-        new: *mut bindings::page,
-        old: *mut bindings::page,
+        new: *mut Page,
+        old: *mut Page,
         mode: bindings::migrate_mode,
     ) -> c_int {
         let may_wait = mode == bindings::migrate_mode_MIGRATE_SYNC;
@@ -76,5 +72,5 @@ impl<T: Operations> Table<T> {
     /// # Safety
     ///
     /// None: nothing is accessed.
-    unsafe extern "C" fn putback(_: *mut bindings::page) {}
+    unsafe extern "C" fn putback(_: *mut Page) {}
 }

@@ -7,24 +7,23 @@ use super::{
     conv::{addr_of, ptr_at},
     gfp::Gfp,
 };
-use core::ptr::{null_mut, NonNull};
+use core::ptr::NonNull;
+
+/// A page.
+pub(crate) type Page = bindings::page;
 
 /// Fills `pages`, or leaves nothing allocated and returns false. All entries are null before.
 ///
 /// The bulk allocator hands out fewer pages than asked for whenever that is easier, at least one
 /// unless there is no memory; what it hands out at once is often physically adjacent. Sleeps only
 /// if `gfp` allows it.
-pub(crate) fn fill(gfp: Gfp, pages: &mut [*mut bindings::page]) -> bool {
-    let nr = i32::try_from(pages.len()).unwrap_or(0);
+pub(crate) fn fill(gfp: Gfp, pages: &mut [*mut Page]) -> bool {
+    let gfp = gfp.as_raw();
     let mut have = 0;
     loop {
-        // SAFETY: Reads a per-CPU variable.
-        let node = unsafe { bindings::numa_mem_id() };
-        let (flags, array) = (gfp.as_raw(), pages.as_mut_ptr());
+        let (nr, array) = (pages.len(), pages.as_mut_ptr());
         // SAFETY: `array` has `nr` entries, null or pages from an earlier round.
-        let got = unsafe {
-            bindings::alloc_pages_bulk_noprof(flags, node, null_mut(), nr, null_mut(), array)
-        };
+        let got = unsafe { bindings::alloc_pages_bulk_array(gfp, nr, array) };
         if got >= pages.len() {
             return true;
         }

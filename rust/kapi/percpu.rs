@@ -6,7 +6,7 @@ use super::{
     bindings,
     cpumask::{possible_cpus, Cpu},
     gfp::Gfp,
-    preempt::PreemptGuard,
+    sched::PreemptGuard,
 };
 use core::ptr::NonNull;
 use kernel::{error::code::ENOMEM, ffi::c_void, prelude::*};
@@ -26,12 +26,13 @@ pub(crate) struct PerCpu<T: Sync> {
 
 // SAFETY: It owns the values, and hands out shared references only, which `T: Sync` allows.
 unsafe impl<T: Sync + Send> Send for PerCpu<T> {}
-// SAFETY: As above.
+// SAFETY: Shared references only are handed out, which `T: Sync` allows.
 unsafe impl<T: Sync + Send> Sync for PerCpu<T> {}
 
 impl<T: Sync> PerCpu<T> {
     /// Allocates a value for every possible CPU. May sleep.
     pub(crate) fn new(init: impl Fn() -> T) -> Result<Self> {
+        const { assert!(!core::mem::needs_drop::<T>(), "values are not dropped") };
         let (size, align) = (core::mem::size_of::<T>(), core::mem::align_of::<T>());
         let gfp = Gfp::KERNEL.as_raw();
         // SAFETY: Size and alignment are those of a type; the result is checked.
@@ -81,10 +82,6 @@ impl<T: Sync> PerCpu<T> {
 
 impl<T: Sync> Drop for PerCpu<T> {
     fn drop(&mut self) {
-        for cpu in possible_cpus() {
-            // SAFETY: Initialised by the invariant, and nobody can use it any more.
-            unsafe { core::ptr::drop_in_place(Self::slot(self.ptr, cpu)) };
-        }
         // SAFETY: Allocated by `new`, and not used after this.
         unsafe { bindings::free_percpu(self.ptr.as_ptr().cast::<c_void>()) };
     }

@@ -30,7 +30,7 @@ pub(crate) struct PinnedSlice<T> {
     layout: Layout,
 }
 
-// SAFETY: It owns its values.
+// SAFETY: It owns the values in `ptr`, and `T: Send`.
 unsafe impl<T: Send> Send for PinnedSlice<T> {}
 // SAFETY: It hands out shared references only.
 unsafe impl<T: Sync> Sync for PinnedSlice<T> {}

@@ -1,8 +1,113 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The scheduler (`<linux/sched.h>`).
+//! Staying on a CPU and leaving it (`<linux/preempt.h>`, `<linux/local_lock.h>`,
+//! `<linux/sched.h>`).
 
 use super::bindings;
+use core::{
+    marker::PhantomData,
+    sync::atomic::{compiler_fence, Ordering},
+};
+
+/// Keeps the current task on its CPU while it lives.
+///
+/// # Invariants
+///
+/// Preemption is disabled once for each value.
+pub(crate) struct PreemptGuard {
+    /// Belongs to the task that created it.
+    _not_send: PhantomData<*mut ()>,
+}
+
+impl PreemptGuard {
+    /// Disables preemption.
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        disable();
+        // INVARIANT: just disabled.
+        Self {
+            _not_send: PhantomData,
+        }
+    }
+}
+
+impl Drop for PreemptGuard {
+    #[inline(always)]
+    fn drop(&mut self) {
+        enable();
+    }
+}
+
+/// Keeps a mover on its CPU while it holds a word's LOCK, under a class's lock: mappers spin.
+///
+/// Only on PREEMPT_RT is there anything to do. Elsewhere the class's spinlock disables preemption.
+pub(crate) struct MoverGuard {
+    /// Held until the end.
+    _guard: Option<PreemptGuard>,
+}
+
+impl MoverGuard {
+    /// Disables preemption, where a spinlock does not.
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Self {
+            _guard: cfg!(CONFIG_PREEMPT_RT).then(PreemptGuard::new),
+        }
+    }
+}
+
+/// Disables preemption until the matching [`enable`].
+#[inline(always)]
+pub(crate) fn disable() {
+    if cfg!(CONFIG_PREEMPT_COUNT) {
+        // SAFETY: Any context may; the count nests, and callers pair it with `enable`.
+        unsafe { bindings::preempt_disable() };
+    } else {
+        // What the C macro is without a count: a compiler barrier. Pairs with nothing.
+        compiler_fence(Ordering::SeqCst);
+    }
+}
+
+/// Ends one [`disable`].
+#[inline(always)]
+pub(crate) fn enable() {
+    if cfg!(CONFIG_PREEMPT_COUNT) {
+        // SAFETY: Every caller pairs it with `disable`.
+        unsafe { bindings::preempt_enable() };
+    } else {
+        // As in `disable`. Pairs with nothing.
+        compiler_fence(Ordering::SeqCst);
+    }
+}
+
+/// In a hard interrupt, a soft interrupt or an NMI, or with soft interrupts disabled.
+#[inline(always)]
+pub(crate) fn in_interrupt() -> bool {
+    // SAFETY: Reads the preemption count of the current task.
+    unsafe { bindings::in_interrupt() }
+}
+
+/// Tells the CPU that this is a busy-wait loop.
+#[inline(always)]
+pub(crate) fn cpu_relax() {
+    core::hint::spin_loop();
+}
+
+/// Takes the lock of this CPU's bounce buffer. The task stays on this CPU until
+/// [`unlock_bounce`].
+///
+/// Without PREEMPT_RT it disables preemption; with it, it is a sleeping lock. The lock itself lives
+/// in `rust/helpers/local_lock.c`: its type is a C macro's business.
+pub(crate) fn lock_bounce() {
+    // SAFETY: Statically initialised; callers do not nest it, by `Bounce::owner`.
+    unsafe { bindings::local_lock_bounce() };
+}
+
+/// Releases the lock taken by [`lock_bounce`] on this CPU.
+pub(crate) fn unlock_bounce() {
+    // SAFETY: Every caller holds the lock, so the task has not changed CPUs since.
+    unsafe { bindings::local_unlock_bounce() };
+}
 
 /// Sleeps for about `micros` microseconds.
 pub(crate) fn usleep(micros: usize) {

@@ -33,7 +33,7 @@ pub(crate) struct Registration<T: Shrink> {
 
 // SAFETY: The C side does its own locking; the pointer is used by `Drop` only.
 unsafe impl<T: Shrink> Send for Registration<T> {}
-// SAFETY: As for `Send`.
+// SAFETY: As for `Send`: nothing is reached through a shared reference without the C side.
 unsafe impl<T: Shrink> Sync for Registration<T> {}
 
 impl<T: Shrink> Registration<T> {
@@ -50,7 +50,7 @@ impl<T: Shrink> Registration<T> {
         fields.scan_objects = Some(Self::scan);
         fields.batch = 0;
         fields.private_data = data.cast_mut().cast::<c_void>();
-        // SAFETY: Its callbacks are set.
+        // SAFETY: `raw` is allocated, not registered yet, and its callbacks are set.
         unsafe { bindings::shrinker_register(raw) };
         // INVARIANT: just registered.
         Ok(Self {

@@ -10,7 +10,7 @@ use core::{
     ptr::{null_mut, NonNull},
     sync::atomic::{AtomicPtr, Ordering},
 };
-use kernel::{prelude::*, types::Opaque};
+use kernel::{ffi::c_int, prelude::*, types::Opaque};
 
 /// Something that is done later.
 pub(crate) trait Run: Sync + 'static {
@@ -35,7 +35,7 @@ pub(crate) struct Work<T: Run> {
 
 // SAFETY: The workqueue does its own locking; the target is `Sync`.
 unsafe impl<T: Run> Send for Work<T> {}
-// SAFETY: As for `Send`.
+// SAFETY: As for `Send`: nothing is reached through a shared reference without the C side.
 unsafe impl<T: Run> Sync for Work<T> {}
 
 impl<T: Run> Work<T> {
@@ -53,11 +53,11 @@ impl<T: Run> Work<T> {
         let raw: *const T = target;
         // Pairs with the Acquire in `entry`.
         self.target.store(raw.cast_mut(), Ordering::Release);
-        let cpu = bindings::wq_misc_consts_WORK_CPU_UNBOUND;
+        let cpu = c_int::try_from(bindings::wq_misc_consts_WORK_CPU_UNBOUND).unwrap_or(0);
         // SAFETY: Reads a variable that does not change after boot.
         let queue = unsafe { bindings::system_unbound_wq };
         // SAFETY: Initialised by the type's invariant, and it lives until it is stopped.
-        unsafe { bindings::queue_work_on(cpu.cast_signed(), queue, self.raw.get()) };
+        unsafe { bindings::queue_work_on(cpu, queue, self.raw.get()) };
     }
 
     /// Waits until the work is done, and keeps it from ever running again. May sleep.
@@ -75,7 +75,8 @@ impl<T: Run> Work<T> {
         let opaque: *const Opaque<bindings::work_struct> = raw.cast();
         // SAFETY: By the invariant, this function is called for work items of a `Work<T>` only.
         let this = unsafe { kernel::container_of!(opaque, Self, raw) };
-        // SAFETY: It lives: dropping it waits for this function.
+        // SAFETY: It lives: dropping it waits for this function. The load pairs with the Release in
+        // `schedule`.
         let target = unsafe { &*this }.target.load(Ordering::Acquire);
         if let Some(target) = NonNull::new(target) {
             // SAFETY: It came from a `&'static T`.

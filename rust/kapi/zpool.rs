@@ -99,7 +99,7 @@ pub(crate) struct Registration<D: Driver> {
 
 // SAFETY: The zpool core does its own locking; the pointer is used by `Drop` only.
 unsafe impl<D: Driver> Send for Registration<D> {}
-// SAFETY: As above.
+// SAFETY: As for `Send`: nothing is reached through a shared reference without the C side.
 unsafe impl<D: Driver> Sync for Registration<D> {}
 
 impl<D: Driver> Registration<D> {
@@ -135,6 +135,10 @@ impl<D: Driver> Registration<D> {
     }
 
     /// `zpool_driver::create`. The flags are for the pool's own structures, which may sleep.
+    ///
+    /// # Safety
+    ///
+    /// Called by the zpool core with a NUL-terminated name.
     unsafe extern "C" fn create(name: *const c_char, _gfp: bindings::gfp_t) -> *mut c_void {
         // SAFETY: The zpool core passes a NUL-terminated name.
         let name = unsafe { CStr::from_char_ptr(name) };
@@ -145,12 +149,20 @@ impl<D: Driver> Registration<D> {
     }
 
     /// `zpool_driver::destroy`.
+    ///
+    /// # Safety
+    ///
+    /// Called by the zpool core with a pool of [`Self::create`], for the last time.
     unsafe extern "C" fn destroy(pool: *mut c_void) {
         // SAFETY: `pool` comes from `create` and is not used after this.
         drop(unsafe { D::Pool::from_foreign(pool) });
     }
 
     /// `zpool_driver::malloc`.
+    ///
+    /// # Safety
+    ///
+    /// Called by the zpool core with a live pool of [`Self::create`].
     unsafe extern "C" fn malloc(
         pool: *mut c_void,
         size: usize,
@@ -168,6 +180,10 @@ impl<D: Driver> Registration<D> {
     }
 
     /// `zpool_driver::free`.
+    ///
+    /// # Safety
+    ///
+    /// Called by the zpool core with a live pool of [`Self::create`].
     unsafe extern "C" fn free(pool: *mut c_void, handle: c_ulong) {
         // SAFETY: `pool` comes from `create` and is live.
         let pool = unsafe { D::Pool::borrow(pool) };
@@ -176,6 +192,10 @@ impl<D: Driver> Registration<D> {
     }
 
     /// `zpool_driver::map`.
+    ///
+    /// # Safety
+    ///
+    /// Called by the zpool core with a live pool of [`Self::create`].
     unsafe extern "C" fn map(
         pool: *mut c_void,
         handle: c_ulong,
@@ -188,6 +208,10 @@ impl<D: Driver> Registration<D> {
     }
 
     /// `zpool_driver::unmap`.
+    ///
+    /// # Safety
+    ///
+    /// Called by the zpool core with a live pool of [`Self::create`].
     unsafe extern "C" fn unmap(pool: *mut c_void, handle: c_ulong) {
         // SAFETY: `pool` comes from `create` and is live.
         let pool = unsafe { D::Pool::borrow(pool) };
@@ -196,6 +220,10 @@ impl<D: Driver> Registration<D> {
     }
 
     /// `zpool_driver::total_pages`.
+    ///
+    /// # Safety
+    ///
+    /// Called by the zpool core with a live pool of [`Self::create`].
     unsafe extern "C" fn total_pages(pool: *mut c_void) -> u64 {
         // SAFETY: `pool` comes from `create` and is live.
         D::total_pages(unsafe { D::Pool::borrow(pool) })
@@ -208,7 +236,9 @@ impl<D: Driver> Drop for Registration<D> {
         let busy = unsafe { bindings::zpool_unregister_driver(self.driver) };
         if busy != 0 {
             // Freeing it would leave the zpool core a dangling pointer.
-            super::warn::warn(c_str!("zsmalloc_rs: a zpool outlives the module that serves it"));
+            super::warn::warn(c_str!(
+                "zsmalloc_rs: a zpool outlives the module that serves it"
+            ));
             return;
         }
         // SAFETY: It came from a `KBox`, and the core forgot it.

@@ -47,6 +47,17 @@ pub const fn usize_to_u64(v: usize) -> u64 {
     v as u64 // CAST: usize has at most 64 bits.
 }
 
+/// Reads a count, far below `isize::MAX`, as a signed one.
+#[inline(always)]
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_wrap,
+    reason = "the module for it"
+)]
+pub const fn usize_to_isize(v: usize) -> isize {
+    v as isize // CAST: the caller's counts are far below isize::MAX.
+}
+
 /// Reads `u64` as `usize`.
 #[inline(always)]
 #[expect(

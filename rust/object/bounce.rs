@@ -6,12 +6,7 @@
 //! `kmalloc`: zswap wants an address in the direct map.
 
 use super::{copy::Pieces, handle::Handle, slot::Slot};
-use crate::kapi::{
-    cpumask::Cpu,
-    local_lock,
-    percpu::PerCpu,
-    zpool::MapMode,
-};
+use crate::kapi::{cpumask::Cpu, percpu::PerCpu, sched, zpool::MapMode};
 use crate::logic::{header::HEADER_SIZE, word::Word};
 use crate::zpdesc_rs::PAGE_SIZE;
 use core::{
@@ -84,12 +79,12 @@ impl BounceBuffers {
         size: usize,
         mode: MapMode,
     ) -> Option<NonNull<u8>> {
-        local_lock::lock();
+        sched::lock_bounce();
         let bounce = self.0.current_cpu();
         let buffer = NonNull::new(bounce.buffer.load(Ordering::Relaxed));
         let contents = Slot::of_split(word).contents(size);
         let (Some(buffer), Some(contents)) = (buffer, contents) else {
-            local_lock::unlock();
+            sched::unlock_bounce();
             return None;
         };
         if mode != MapMode::WriteOnly {
@@ -120,7 +115,7 @@ impl BounceBuffers {
             pieces(buffer, size).copy_to(contents);
         }
         bounce.owner.store(0, Ordering::Relaxed);
-        local_lock::unlock();
+        sched::unlock_bounce();
         true
     }
 }
@@ -132,4 +127,3 @@ impl Drop for BounceBuffers {
         }
     }
 }
-

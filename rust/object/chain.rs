@@ -69,7 +69,7 @@ impl Chain {
     /// The first page.
     #[inline(always)]
     fn first(&self) -> &Zpdesc {
-        // SAFETY: Ours, by the invariant.
+        // SAFETY: The first page of the chain is ours, by the invariant.
         unsafe { self.first.get().as_ref() }
     }
 

@@ -21,8 +21,8 @@ impl Run {
     #[inline(always)]
     fn skip(self, len: usize) -> Self {
         Self {
-            // SAFETY: By the invariant of `Pieces` that holds it, the run ends in an allocation.
-            start: unsafe { self.start.add(len) },
+            // SAFETY: By the invariant of `Pieces`, the run lies in memory, none of which is at 0.
+            start: unsafe { NonNull::new_unchecked(self.start.as_ptr().wrapping_add(len)) },
             len: self.len.wrapping_sub(len),
         }
     }

@@ -6,7 +6,7 @@
 //! class's lock together with its LOCK bit; LOCK is taken by mappers, who may wait for each other,
 //! and by movers, who only try.
 
-use crate::kapi::{conv::addr_of, preempt};
+use crate::kapi::{conv::addr_of, sched};
 use crate::logic::word::Word;
 use core::{
     ptr::NonNull,
@@ -107,7 +107,7 @@ impl Handle {
             if self.try_lock(word) {
                 return Some(word);
             }
-            preempt::cpu_relax();
+            sched::cpu_relax();
         }
     }
 

@@ -2,12 +2,8 @@
 
 //! A mapped object: exclusive use of its memory.
 
-use super::{
-    bounce::BounceBuffers,
-    handle::Handle,
-    slot::payload_offset,
-};
-use crate::kapi::{direct_map::phys_to_virt, preempt, zpool::MapMode};
+use super::{bounce::BounceBuffers, handle::Handle, slot::payload_offset};
+use crate::kapi::{direct_map::phys_to_virt, sched, zpool::MapMode};
 use crate::logic::word::Word;
 use core::ptr::NonNull;
 
@@ -28,7 +24,7 @@ pub(crate) enum Refused {
 #[inline(always)]
 fn pin_task() {
     if !cfg!(CONFIG_PREEMPT_RT) {
-        preempt::disable();
+        sched::disable();
     }
 }
 
@@ -36,7 +32,7 @@ fn pin_task() {
 #[inline(always)]
 fn unpin_task() {
     if !cfg!(CONFIG_PREEMPT_RT) {
-        preempt::enable();
+        sched::enable();
     }
 }
 
@@ -50,7 +46,7 @@ pub(crate) fn map(
     mode: MapMode,
     size: impl FnOnce(u32) -> usize,
 ) -> Result<NonNull<u8>, Refused> {
-    if preempt::in_interrupt() {
+    if sched::in_interrupt() {
         return Err(Refused::Interrupt);
     }
     pin_task();

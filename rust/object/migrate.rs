@@ -3,7 +3,7 @@
 //! Page migration: from a page that the kernel wants to replace to the size class that owns it.
 
 use super::zspage::Zspage;
-use crate::kapi::{bindings, movable};
+use crate::kapi::{movable, page_alloc::Page};
 use crate::zpdesc_rs::Zpdesc;
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::prelude::*;
@@ -41,11 +41,7 @@ impl<Owner> PinnedZspage<'_, Owner> {
 pub(super) struct Movable<Owner>(PhantomData<Owner>);
 
 impl<Owner: Migrate> movable::Operations for Movable<Owner> {
-    unsafe fn migrate(
-        new: NonNull<bindings::page>,
-        old: NonNull<bindings::page>,
-        may_wait: bool,
-    ) -> Result {
+    unsafe fn migrate(new: NonNull<Page>, old: NonNull<Page>, may_wait: bool) -> Result {
         // SAFETY: The page is movable with these operations, so it is ours, and its lock keeps it.
         let old: &Zpdesc = unsafe { Zpdesc::from_page(old) };
         // SAFETY: The core has allocated the page for us to use; it is ours if this succeeds.

@@ -12,10 +12,10 @@
 use super::handle::Handle;
 use crate::kapi::{
     conv::{addr_of, ptr_at},
-    page_alloc,
     gfp::Gfp,
+    page_alloc,
     percpu::PerCpu,
-    preempt::PreemptGuard,
+    sched::PreemptGuard,
 };
 use crate::logic::{conv::u64_to_usize, conv::usize_to_u64, word::Word};
 use crate::zpdesc_rs::PAGE_SIZE;
@@ -25,11 +25,7 @@ use core::{
     ptr::NonNull,
     sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering},
 };
-use kernel::{
-    new_spinlock,
-    prelude::*,
-    sync::SpinLock,
-};
+use kernel::{new_spinlock, prelude::*, sync::SpinLock};
 
 /// Words in a magazine.
 const MAGAZINE: usize = 64;
@@ -126,7 +122,9 @@ impl WordPage {
         let word = self.words.get(index)?;
         self.out.set(self.out.get().wrapping_add(1));
         // SAFETY: It lies in this page, which lives while the word is out.
-        Some(FreeWord::retire(unsafe { Handle::from_ptr(NonNull::from(word)) }))
+        Some(FreeWord::retire(unsafe {
+            Handle::from_ptr(NonNull::from(word))
+        }))
     }
 
     /// Puts a word of this page back.
@@ -182,7 +180,7 @@ impl PageList {
             Some(prev) => prev.next.set(page.next.get()),
             None => self.0.set(page.next.get()),
         }
-        // SAFETY: As above.
+        // SAFETY: The other neighbour is on the list too.
         if let Some(next) = page.next.get().map(|next| unsafe { next.as_ref() }) {
             next.prev.set(page.prev.get());
         }

@@ -10,8 +10,8 @@
 use super::migrate::PinnedZspage;
 use super::{
     chain::Chain,
-    migrate::{Migrate, Movable},
     handle::Handle,
+    migrate::{Migrate, Movable},
     slot::{handle_in, Slot},
 };
 use crate::kapi::{
@@ -66,7 +66,7 @@ pub(crate) type ZspageCache<Owner> = KmemCache<Zspage<Owner>>;
 #[must_use = "it belongs on a list of its owner"]
 pub(crate) struct ZspageBox<Owner>(NonNull<Zspage<Owner>>);
 
-// SAFETY: It owns the zspage.
+// SAFETY: Nobody else has the zspage until it is on a list.
 unsafe impl<Owner: Sync> Send for ZspageBox<Owner> {}
 
 impl<Owner: Migrate> ZspageBox<Owner> {
@@ -115,8 +115,9 @@ impl<Owner: Sync> Doomed<Owner> {
         let doomed = ManuallyDrop::new(self);
         doomed.0.chain.make_private();
         let raw = NonNull::from(&*doomed.0);
+        let chain: *const Chain = &doomed.0.chain;
         // SAFETY: Owned until now. Moves the chain out; the slab object is freed as plain memory.
-        unsafe { core::ptr::addr_of!((*raw.as_ptr()).chain).read() }.leak();
+        unsafe { chain.read() }.leak();
         // SAFETY: `raw` is a slab object whose value was moved out: only its memory is freed.
         drop(unsafe { SlabBox::from_raw(raw.cast::<MaybeUninit<Zspage<Owner>>>()) });
     }
@@ -485,4 +486,3 @@ impl<Owner: Sync> ZspageLists<Owner> {
         }
     }
 }
-

@@ -6,10 +6,7 @@
 //! under it: zspages come in from outside, and go out as values that are dropped outside.
 
 use crate::logic::{
-    freelist::Slot as FreeSlot,
-    fullness::Group,
-    header::Header,
-    size_class::Geometry,
+    freelist::Slot as FreeSlot, fullness::Group, header::Header, size_class::Geometry,
     stats::ClassCount,
 };
 use crate::object::{

@@ -11,7 +11,10 @@ use super::{
     class::{ClassGuard, SizeClass},
     Pool,
 };
-use crate::kapi::{preempt::MoverGuard, sched::cond_resched, shrinker::Shrink};
+use crate::kapi::{
+    sched::{cond_resched, MoverGuard},
+    shrinker::Shrink,
+};
 use crate::logic::conv::u32_to_usize;
 use crate::object::zspage::{Doomed, Found, Zspage};
 use crate::zpdesc_rs::ZpdescRef;
@@ -182,10 +185,14 @@ impl ClassGuard<'_> {
             object.handle.unlock(word);
             return false;
         };
-        object.slot.copy_to(&slot, u32_to_usize(self.class.geometry().size));
+        object
+            .slot
+            .copy_to(&slot, u32_to_usize(self.class.geometry().size));
         slot.set_header(object.header);
         Self::release_slot(from, &object.slot, object.index);
-        object.handle.unlock(word.moved(slot.phys(), slot.is_split()));
+        object
+            .handle
+            .unlock(word.moved(slot.phys(), slot.is_split()));
         true
     }
 }

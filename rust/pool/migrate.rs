@@ -3,7 +3,7 @@
 //! Page migration: the objects on a page follow it to another one.
 
 use super::class::{add, ClassGuard, SizeClass};
-use crate::kapi::{preempt::MoverGuard, sched::usleep};
+use crate::kapi::sched::{usleep, MoverGuard};
 use crate::logic::span::overlapping;
 use crate::object::{
     migrate::{Migrate, PinnedZspage},
@@ -47,12 +47,7 @@ impl Migrate for SizeClass {
 
 impl ClassGuard<'_> {
     /// Replaces the page `old` of `zspage` by `new`, unless an object that overlaps it is in use.
-    fn migrate(
-        &self,
-        zspage: &Zspage<SizeClass>,
-        old: &Zpdesc,
-        new: &Zpdesc,
-    ) -> Result<(), InUse> {
+    fn migrate(&self, zspage: &Zspage<SizeClass>, old: &Zpdesc, new: &Zpdesc) -> Result<(), InUse> {
         let geometry = self.class.geometry();
         let range = overlapping(PAGE_SHIFT, geometry, old.place());
         let objects = || zspage.objects(geometry, range.clone());

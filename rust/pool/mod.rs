@@ -16,7 +16,10 @@ mod reap;
 pub(crate) mod shared;
 
 use crate::kapi::{pinned_slice::PinnedSlice, workqueue::Work};
-use crate::logic::{conv::u16_to_usize, stats::ClassCount};
+use crate::logic::{
+    conv::{u16_to_usize, usize_to_isize},
+    stats::ClassCount,
+};
 use class::SizeClass;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kernel::{
@@ -111,15 +114,15 @@ impl Pool {
         let pages = class.geometry().nr_pages();
         // Relaxed: a statistic; nobody infers anything else from it.
         self.pages.fetch_add(pages, Ordering::Relaxed);
-        self.shared.zspages_changed(1, pages.cast_signed());
+        self.shared.zspages_changed(1, usize_to_isize(pages));
     }
 
     /// Records that a zspage of `class` has gone.
     fn zspage_closed(&self, class: &SizeClass) {
         let pages = class.geometry().nr_pages();
         self.pages.fetch_sub(pages, Ordering::Relaxed);
-        self.shared
-            .zspages_changed(-1, pages.cast_signed().wrapping_neg());
+        let gone = usize_to_isize(pages).wrapping_neg();
+        self.shared.zspages_changed(-1, gone);
     }
 
     /// Gives back what a class still has; reports objects that were never freed.

@@ -3,7 +3,7 @@
 //! What all pools of the module share: handle words, bounce buffers, the class table, counters.
 
 use super::class::SizeClass;
-use crate::kapi::{cpumask::Cpu, percpu::PerCpu, preempt::PreemptGuard};
+use crate::kapi::{cpumask::Cpu, percpu::PerCpu, sched::PreemptGuard};
 use crate::logic::size_class::{ClassTable, MAX_CHAIN, MIN_CHAIN};
 use crate::object::{bounce::BounceBuffers, words::WordCache, zspage::ZspageCache};
 use crate::zpdesc_rs::PAGE_SHIFT;
