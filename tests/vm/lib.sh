@@ -286,7 +286,18 @@ memcg() {
 	[ ! -d "$group" ] || rmdir "$group"
 	mkdir "$group"
 	echo "$(($2 * 4096))" >"$group/memory.max"
+	fold_statistics "$group" >/dev/null 2>&1 &
 	echo "$group"
+}
+
+# fold_statistics GROUP: reads its memory.stat, which folds the per-CPU parts of
+# the figures, until the group is gone. Left to itself the kernel does so every
+# 2 s, decides in between by old figures that the inactive list is long enough,
+# leaves the active one alone, and kills programs while swap is free.
+fold_statistics() {
+	while mapfile -t _ <"$1/memory.stat"; do
+		sleep 0.1
+	done
 }
 
 # in_memcg GROUP COMMAND...: becomes COMMAND inside the group; to be used with
@@ -320,11 +331,6 @@ find_hog() {
 
 # peak_while PID COMMAND...: sets PEAK to the highest number that COMMAND
 # printed while PID, a child of this shell, was alive.
-#
-# Reads memory.stat each time, which folds the groups' statistics. Left to
-# itself the kernel does so every 2 s, decides in between by old figures that
-# the inactive list is long enough, and kills programs while swap is free
-# (seen with zram; zswap folds them on each store).
 peak_while() {
 	local pid=$1 now
 	shift
@@ -332,7 +338,6 @@ peak_while() {
 	while kill -0 "$pid" 2>/dev/null; do
 		now=$("$@")
 		[ "$now" -le "$PEAK" ] || PEAK=$now
-		cat "$CGROUP"/*/memory.stat >/dev/null 2>&1 || true
 		sleep 0.1
 	done
 }
