@@ -208,11 +208,15 @@ def run_in_vm(job: Job) -> Iterator[Result]:
 KTAP_CASE = re.compile(
     r"^(?P<indent>\s*)(?P<outcome>ok|not ok) (?:\d+) (?P<name>\S+)(?: # SKIP ?(?P<reason>.*))?"
 )
-KTAP_PLAN = re.compile(r"^\s*1\.\.(\d+)")
+KTAP_PLAN = re.compile(r"^ {4}1\.\.(\d+)$")
 
 
 def read_suite(prefix: str, lines: list[str]) -> Iterator[Result]:
-    """The cases of one suite's results file; the plan must be kept."""
+    """The cases of one suite's results file; the suite's own plan must be kept.
+
+    What stands at the margin is about the suite as a whole ("1..1"); the suite's
+    plan and cases are indented by four, the parameters of a case by more.
+    """
     planned: int | None = None
     cases = 0
     closed = False
@@ -220,8 +224,6 @@ def read_suite(prefix: str, lines: list[str]) -> Iterator[Result]:
         if planned is None and (match := KTAP_PLAN.match(line)):
             planned = int(match[1])
         elif match := KTAP_CASE.match(line):
-            # A suite's cases are indented by four, their parameters by more, the
-            # suite's own line not at all.
             if not match["indent"]:
                 closed = True
             elif len(match["indent"]) == 4:
