@@ -74,12 +74,25 @@ proptest! {
         }
     }
 
+    /// Random words and those that look like links, of which most are longer than a link can be.
     #[test]
-    fn only_the_fourth_tag_is_refused(raw: u64) {
+    fn what_is_never_written_is_refused(raw in prop_oneof![any::<u64>(), 0u64..1 << 20]) {
         let header = Header::from_raw(raw);
-        prop_assert_eq!(header.is_none(), raw % 4 == 3);
+        let never_written = match raw % 4 {
+            0b00 => raw / 4 > u64::from(END),
+            0b11 => true,
+            _ => false,
+        };
+        prop_assert_eq!(header.is_none(), never_written);
         if let Some(header) = header {
             prop_assert_eq!(tag(header), raw % 4);
         }
     }
+}
+
+#[test]
+fn the_longest_link_is_the_end() {
+    let longest = Header::Free(END).to_raw();
+    assert_eq!(Header::from_raw(longest), Some(Header::Free(END)));
+    assert_eq!(Header::from_raw(longest + 4), None);
 }
