@@ -18,6 +18,7 @@ import shlex
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -467,8 +468,9 @@ class Session:
                 if not job.group:
                     result.seconds = time.monotonic() - started
                 self.record(result)
-        except OSError as error:
-            self.record(Result(job.name, FAILED, str(error)))
+        except Exception as error:  # one broken job must not hide the others
+            traceback.print_exc()
+            self.record(Result(job.name, FAILED, f"the runner failed: {error!r}"))
         self.times.append((job.name, time.monotonic() - started))
 
     def close(self, total: float) -> int:
@@ -500,6 +502,8 @@ def main() -> int:
     parser.add_argument("patterns", nargs="*", metavar="PATTERN")
     arguments = parser.parse_args()
     os.environ.setdefault("STORM_S", "60")
+    # Whatever the locale: a log's odd character must not end the run.
+    sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     chosen = [job for job in jobs() if selected(job.name, arguments.patterns, job.group)]
     if arguments.list:
         for job in chosen:
