@@ -36,6 +36,63 @@ enum zsrs_mapmode {
 struct zsrs_pool *zsrs_create_pool(const char *name);
 
 /**
+ * typedef zsrs_evict_fn - gets rid of an object, so that its memory can be reclaimed
+ * @pool: the pool
+ * @handle: the object's handle
+ * @private: what was given to zsrs_create_evictable_pool()
+ *
+ * Writes the object away and frees it with zsrs_free(). The object may have
+ * been freed by somebody else already, or be at any moment: find out under a
+ * lock of your own before it is mapped. @handle is not used for another object
+ * before this function returns, so handles can be compared.
+ *
+ * Context: process context, no lock of the allocator held. May sleep, and
+ * allocate, free, map and unmap objects of the pool; must not reclaim.
+ * Return: 0 if the object was freed, by whomever; a negative error number if it
+ * has to stay. Then all objects of its zspage stay, but those already freed.
+ */
+typedef int (*zsrs_evict_fn)(struct zsrs_pool *pool, unsigned long handle, void *private);
+
+/**
+ * zsrs_create_evictable_pool() - create a pool whose memory can be reclaimed
+ * @name: shown in debugfs and messages; copied
+ * @evict: called for each object to be evicted, from several tasks at once
+ * @private: given to @evict
+ *
+ * The pool keeps its zspages in the order in which objects were last allocated
+ * in them.
+ *
+ * Context: process context, may sleep.
+ * Return: the pool, or NULL if there is no memory.
+ */
+struct zsrs_pool *zsrs_create_evictable_pool(const char *name, zsrs_evict_fn evict,
+					     void *private);
+
+/**
+ * zsrs_reclaim() - evict the objects of the zspage that was used longest ago
+ * @pool: the pool, not to be destroyed before this returns
+ * @tries: how many zspages are tried, if objects have to stay
+ *
+ * Context: process context, may sleep; not from the evict handler.
+ * Return: 0 if a zspage was given back to the kernel; -EAGAIN if all tries
+ * failed; -EINVAL if there is nothing to reclaim, if @tries is 0, or if the
+ * pool has no handler.
+ */
+int zsrs_reclaim(struct zsrs_pool *pool, unsigned int tries);
+
+/**
+ * zsrs_shrink() - reclaim a number of pages
+ * @pool: the pool, not to be destroyed before this returns
+ * @pages: how many pages; may be exceeded by those of one zspage
+ * @reclaimed: if not NULL, how many it were, also in case of an error
+ *
+ * Context: process context, may sleep; not from the evict handler.
+ * Return: 0 if at least @pages pages were given back; else as zsrs_reclaim()
+ * with 8 tries.
+ */
+int zsrs_shrink(struct zsrs_pool *pool, unsigned int pages, unsigned int *reclaimed);
+
+/**
  * zsrs_destroy_pool() - destroy a pool
  * @pool: the pool; nobody may use it any more
  *

@@ -5,14 +5,17 @@
 //! The only place that turns numbers from outside into pools and handles. `rust/front/module.c`
 //! exports the symbols.
 
-use super::instance::Instance;
+use super::{
+    evict::{EvictFn, Handler},
+    instance::Instance,
+};
 use crate::kapi::{bindings, conv::ptr_at, gfp::Gfp, zpool::MapMode};
 use crate::logic::conv::u32_to_usize;
 use crate::object::handle::Handle;
-use crate::pool::Pool;
+use crate::pool::{reclaim::Evict, Pool};
 use core::ptr::{null_mut, NonNull};
 use kernel::{
-    ffi::{c_char, c_uint, c_ulong, c_void},
+    ffi::{c_char, c_int, c_uint, c_ulong, c_void},
     prelude::*,
     str::CStr,
 };
@@ -67,10 +70,87 @@ unsafe fn object_from_raw(pool: *mut c_void, handle: usize) -> Option<(&'static 
 pub(crate) unsafe extern "C" fn zsrs_create_pool(name: *const c_char) -> *mut c_void {
     // SAFETY: NUL-terminated, by this function's contract.
     let name = unsafe { CStr::from_char_ptr(name) };
-    match Instance::new(name) {
-        Ok(instance) => KBox::into_raw(instance).cast(),
-        Err(_) => null_mut(),
+    pool_into_raw(Instance::new(name, None))
+}
+
+/// A pool as C callers know it; null if there is none.
+fn pool_into_raw(instance: Result<KBox<Instance>>) -> *mut c_void {
+    instance.map_or(null_mut(), |instance| KBox::into_raw(instance).cast())
+}
+
+/// See `include/zsmalloc_rs.h`.
+///
+/// # Safety
+///
+/// `name` must be NUL-terminated. `evict` must be null, or a function that may be called with
+/// `private` until the pool is destroyed, from several tasks at once.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn zsrs_create_evictable_pool(
+    name: *const c_char,
+    evict: Option<EvictFn>,
+    private: *mut c_void,
+) -> *mut c_void {
+    // SAFETY: NUL-terminated, by this function's contract.
+    let name = unsafe { CStr::from_char_ptr(name) };
+    // SAFETY: It may be called with `private`, by this function's contract.
+    let handler = evict.map(|evict| unsafe { Handler::new(evict, private) });
+    pool_into_raw(Instance::new(name, handler))
+}
+
+/// See `include/zsmalloc_rs.h`.
+///
+/// # Safety
+///
+/// `pool` must be live, and stay so until this returns.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn zsrs_reclaim(pool: *mut c_void, tries: c_uint) -> c_int {
+    // SAFETY: A live `Instance`, by this function's contract.
+    let Some(handler) = (unsafe { handler_from_raw(pool) }) else {
+        return EINVAL.to_errno();
+    };
+    // SAFETY: Live, by this function's contract.
+    let reclaimed = unsafe { pool_from_raw(pool) }.reclaim(&handler, tries);
+    reclaimed.map_or_else(Error::to_errno, |_| 0)
+}
+
+/// See `include/zsmalloc_rs.h`.
+///
+/// # Safety
+///
+/// `pool` must be live, and stay so until this returns; `reclaimed` null, or valid for writing.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn zsrs_shrink(
+    pool: *mut c_void,
+    pages: c_uint,
+    reclaimed: *mut c_uint,
+) -> c_int {
+    // SAFETY: A live `Instance`, by this function's contract.
+    let Some(handler) = (unsafe { handler_from_raw(pool) }) else {
+        return EINVAL.to_errno();
+    };
+    let mut done = 0;
+    // SAFETY: Live, by this function's contract.
+    let result = unsafe { pool_from_raw(pool) }.shrink(&handler, u32_to_usize(pages), &mut done);
+    if let Some(reclaimed) = NonNull::new(reclaimed) {
+        // SAFETY: Valid for writing, by this function's contract.
+        unsafe {
+            reclaimed
+                .as_ptr()
+                .write(u32::try_from(done).unwrap_or(u32::MAX))
+        };
     }
+    result.map_or_else(Error::to_errno, |()| 0)
+}
+
+/// The handler of the pool behind a pointer.
+///
+/// # Safety
+///
+/// As for [`pool_from_raw`].
+unsafe fn handler_from_raw(pool: *mut c_void) -> Option<impl Evict> {
+    // SAFETY: A live `Instance`, by this function's contract.
+    let instance: &'static Instance = unsafe { &*pool.cast::<Instance>() };
+    Some(instance.handler.as_ref()?.of(pool))
 }
 
 /// See `include/zsmalloc_rs.h`.

@@ -48,6 +48,8 @@ impl Show for Pool {
         writeln!(file, "free_slot_bytes {free}")?;
         writeln!(file, "compactable_pages {compactable}")?;
         writeln!(file, "pages_compacted {}", self.pages_compacted())?;
+        writeln!(file, "pages_reclaimed {}", self.pages_reclaimed())?;
+        writeln!(file, "reclaims_refused {}", self.reclaims_refused())?;
         writeln!(file, "pages_migrated {migrated}")?;
         writeln!(file, "migrations_refused {refused}")
     }

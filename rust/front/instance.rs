@@ -2,10 +2,11 @@
 
 //! A pool as the outside sees it, and what the module holds while it is loaded.
 
-use super::debugfs;
+use super::{debugfs, evict::Handler};
 use crate::kapi::{cpuhp, cpumask::Cpu, debugfs::Dir, global::Global, shrinker};
+use crate::object::lru::Lru;
 use crate::pool::{shared::Shared, Pool};
-use kernel::{c_str, prelude::*, str::CStr};
+use kernel::{c_str, prelude::*, str::CStr, sync::Arc};
 
 /// The module's state, for callbacks and exported functions.
 pub(crate) static STATE: Global<State> = Global::new();
@@ -58,25 +59,32 @@ pub(crate) struct Instance {
     _debugfs: Dir,
     /// What the kernel asks when it runs short of memory.
     _shrinker: shrinker::Registration<Pool>,
+    /// Who evicts its objects.
+    pub(super) handler: Option<Handler>,
     /// The pool.
     pool: OwnedPool,
 }
 
 impl Instance {
-    /// Creates a pool. May sleep.
+    /// Creates a pool, which can be reclaimed if it has a handler. May sleep.
     ///
     /// # Errors
     ///
     /// `ENODEV` if the module is not ready, `ENOMEM`.
-    pub(crate) fn new(name: &CStr) -> Result<KBox<Self>> {
+    pub(crate) fn new(name: &CStr, handler: Option<Handler>) -> Result<KBox<Self>> {
         let state = STATE.get().ok_or(ENODEV)?;
-        let pool = OwnedPool::new(&state.shared, name)?;
+        let lru = match handler {
+            Some(_) => Some(Arc::pin_init(Lru::new(), GFP_KERNEL)?),
+            None => None,
+        };
+        let pool = OwnedPool::new(Pool::new(&state.shared, name, lru))?;
         let shrinker = shrinker::Registration::new(name, pool.0)?;
         let dir = state.debugfs.dir(name);
         debugfs::show_pool(&dir, pool.0);
         let instance = Self {
             _debugfs: dir,
             _shrinker: shrinker,
+            handler,
             pool,
         };
         Ok(KBox::new(instance, GFP_KERNEL)?)
@@ -99,8 +107,8 @@ struct OwnedPool(&'static Pool);
 
 impl OwnedPool {
     /// Creates a pool. May sleep.
-    fn new(shared: &'static Shared, name: &CStr) -> Result<Self> {
-        let pool = KBox::pin_init(Pool::new(shared, name), GFP_KERNEL)?;
+    fn new(init: impl PinInit<Pool, Error>) -> Result<Self> {
+        let pool = KBox::pin_init(init, GFP_KERNEL)?;
         // SAFETY: It is pinned, in effect, by never being moved out of the allocation.
         let pool = KBox::leak(unsafe { Pin::into_inner_unchecked(pool) });
         // INVARIANT: just leaked.

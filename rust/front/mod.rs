@@ -4,6 +4,7 @@
 
 pub(crate) mod cabi;
 pub(crate) mod debugfs;
+mod evict;
 pub(crate) mod instance;
 #[cfg(CONFIG_ZPOOL)]
 pub(crate) mod zpool;

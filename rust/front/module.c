@@ -24,3 +24,6 @@ EXPORT_SYMBOL_GPL(zsrs_huge_class_size);
 EXPORT_SYMBOL_GPL(zsrs_lookup_class_index);
 EXPORT_SYMBOL_GPL(zsrs_compact);
 EXPORT_SYMBOL_GPL(zsrs_pages_compacted);
+EXPORT_SYMBOL_GPL(zsrs_create_evictable_pool);
+EXPORT_SYMBOL_GPL(zsrs_reclaim);
+EXPORT_SYMBOL_GPL(zsrs_shrink);

@@ -17,7 +17,7 @@ impl Driver for ZsmallocRs {
     const TYPE: &'static CStr = kernel::c_str!("zsmalloc_rs");
 
     fn create(name: &CStr) -> Result<KBox<Instance>> {
-        Instance::new(name)
+        Instance::new(name, None)
     }
 
     fn malloc(pool: &Instance, size: usize, gfp: Gfp) -> Result<usize> {

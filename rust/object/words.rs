@@ -210,7 +210,7 @@ unsafe impl Send for Depot {}
 impl Depot {
     /// Moves up to [`BATCH`] words into `batch`.
     fn fill(&mut self, batch: &mut Batch) {
-        while batch.len < BATCH {
+        while !batch.is_full() {
             let Some(page) = self.partial.first() else {
                 return;
             };
@@ -251,8 +251,8 @@ impl Depot {
     }
 }
 
-/// A few free words on their way between a magazine and the depot.
-struct Batch {
+/// A few free words on their way to a magazine or the depot.
+pub(crate) struct Batch {
     /// The words, `len` of them.
     words: [Option<FreeWord>; BATCH],
     /// How many.
@@ -261,15 +261,20 @@ struct Batch {
 
 impl Batch {
     /// None.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             words: [const { None }; BATCH],
             len: 0,
         }
     }
 
+    /// There is no room for more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len == BATCH
+    }
+
     /// Adds a word. The batch is not full.
-    fn push(&mut self, word: FreeWord) {
+    pub(crate) fn push(&mut self, word: FreeWord) {
         if let Some(slot) = self.words.get_mut(self.len) {
             *slot = Some(word);
             self.len = self.len.wrapping_add(1);
@@ -384,8 +389,9 @@ impl WordCache {
         word
     }
 
-    /// Puts a batch into this CPU's magazine, and what does not fit back into the depot.
-    fn stock(&self, batch: &mut Batch) {
+    /// Puts a batch into this CPU's magazine, and what does not fit back into the depot. Does not
+    /// sleep.
+    pub(crate) fn stock(&self, batch: &mut Batch) {
         let guard = PreemptGuard::new();
         let magazine = self.magazines.this_cpu(&guard);
         while let Some(word) = batch.pop() {
@@ -406,7 +412,7 @@ impl WordCache {
         batch.push(word);
         let guard = PreemptGuard::new();
         let magazine = self.magazines.this_cpu(&guard);
-        while batch.len < BATCH {
+        while !batch.is_full() {
             let Some(word) = magazine.pop() else {
                 break;
             };
@@ -435,7 +441,7 @@ impl WordCache {
         let mut batch = Batch::new();
         while let Some(word) = magazine.pop() {
             batch.push(word);
-            if batch.len == BATCH {
+            if batch.is_full() {
                 self.take_back(&mut batch);
             }
         }

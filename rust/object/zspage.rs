@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Zspages: chains of pages with the slots of one size class, and the lists they are on.
+//! Zspages: chains of pages with the slots of one size class.
 //!
 //! A zspage is on exactly one list, or owned by whoever took it off. All fields are guarded by the
 //! lock of the class, which is the zspage's `Owner`: they are cells, so `&Zspage` cannot leave the
 //! task that holds the lock.
 
-#[cfg(CONFIG_COMPACTION)]
-use super::migrate::PinnedZspage;
 use super::{
     chain::Chain,
     handle::Handle,
     migrate::{Migrate, Movable},
+    ring::{Linked, Links},
     slot::{handle_in, Slot},
 };
 use crate::kapi::{
@@ -21,7 +20,7 @@ use crate::kapi::{
 use crate::logic::{
     conv::{u32_to_usize, u64_to_usize},
     freelist::Slots,
-    fullness::{Group, GroupSet, EMPTY, NR_GROUPS},
+    fullness::{Group, EMPTY},
     header::Header,
     size_class::Geometry,
     span::{first_offset, index_at, Span},
@@ -42,10 +41,10 @@ use core::{
 /// `owner` outlives the zspage: it owns the lists that the zspage is on. The `zspage` field of
 /// every page of `chain` points here.
 pub(crate) struct Zspage<Owner> {
-    /// Neighbours on its list, a ring.
-    next: Cell<Option<NonNull<Self>>>,
-    /// See `next`.
-    prev: Cell<Option<NonNull<Self>>>,
+    /// Its place on the list of its group.
+    by_fullness: Links<Self>,
+    /// Its place in the order of use. Guarded by the lock of [`Lru`].
+    by_age: Links<Self>,
     /// Its size class.
     owner: NonNull<Owner>,
     /// Its pages.
@@ -54,6 +53,39 @@ pub(crate) struct Zspage<Owner> {
     slots: Cell<Slots>,
     /// The list it is on.
     group: Cell<Group>,
+    /// Whether it is under reclaim.
+    reclaim: Cell<Reclaim>,
+}
+
+/// Whether a zspage is under reclaim.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reclaim {
+    /// It is not: it is on a list.
+    Not,
+    /// It is: it is on no list, and objects that are freed are only marked.
+    Under,
+    /// It is, and objects were marked that may not have been looked at yet.
+    Freed,
+}
+
+/// The kind of ring that zspages of one fullness are on.
+pub(super) enum ByFullness {}
+
+/// The kind of ring that zspages are on in the order of use.
+pub(super) enum ByAge {}
+
+impl<Owner> Linked<ByFullness> for Zspage<Owner> {
+    #[inline(always)]
+    fn links(&self) -> &Links<Self> {
+        &self.by_fullness
+    }
+}
+
+impl<Owner> Linked<ByAge> for Zspage<Owner> {
+    #[inline(always)]
+    fn links(&self) -> &Links<Self> {
+        &self.by_age
+    }
 }
 
 // SAFETY: It is reached under its owner's lock only.
@@ -64,7 +96,7 @@ pub(crate) type ZspageCache<Owner> = KmemCache<Zspage<Owner>>;
 
 /// A zspage that is on no list yet. Its pages are movable already.
 #[must_use = "it belongs on a list of its owner"]
-pub(crate) struct ZspageBox<Owner>(NonNull<Zspage<Owner>>);
+pub(crate) struct ZspageBox<Owner>(pub(super) NonNull<Zspage<Owner>>);
 
 // SAFETY: Nobody else has the zspage until it is on a list.
 unsafe impl<Owner: Sync> Send for ZspageBox<Owner> {}
@@ -82,12 +114,13 @@ impl<Owner: Migrate> ZspageBox<Owner> {
             first_offset(PAGE_SHIFT, class, place).min(PAGE_SIZE - 1)
         })?;
         let zspage = Zspage {
-            next: Cell::new(None),
-            prev: Cell::new(None),
+            by_fullness: Links::new(),
+            by_age: Links::new(),
             owner: NonNull::from(owner),
             chain,
             slots: Cell::new(Slots::new()),
             group: Cell::new(EMPTY),
+            reclaim: Cell::new(Reclaim::Not),
         };
         // Where the slab has no memory, the chain goes back with the value.
         let zspage = cache.alloc(gfp, zspage)?;
@@ -104,6 +137,17 @@ impl<Owner: Migrate> ZspageBox<Owner> {
 pub(crate) struct Doomed<Owner>(SlabBox<Zspage<Owner>>);
 
 impl<Owner: Sync> Doomed<Owner> {
+    /// Takes a zspage whose pages are all locked, or returns the page that somebody has locked.
+    ///
+    /// # Safety
+    ///
+    /// If it succeeds the zspage must be taken off its list, and be used no more.
+    pub(super) unsafe fn try_new(zspage: &Zspage<Owner>) -> Result<Self, ZpdescRef> {
+        zspage.chain.try_lock().map_err(Zpdesc::get)?;
+        // SAFETY: It came from a `ZspageBox`, and goes off its list, by this function's contract.
+        Ok(Self(unsafe { SlabBox::from_raw(NonNull::from(zspage)) }))
+    }
+
     /// Slots that are allocated.
     pub(crate) fn inuse(&self) -> u16 {
         self.0.inuse()
@@ -126,6 +170,32 @@ impl<Owner: Sync> Doomed<Owner> {
 impl<Owner> Drop for Doomed<Owner> {
     fn drop(&mut self) {
         self.0.chain.make_private();
+    }
+}
+
+impl<Owner> Zspage<Owner> {
+    /// Whose zspage it is. Never changes.
+    #[inline(always)]
+    pub(super) fn owner(&self) -> NonNull<Owner> {
+        self.owner
+    }
+
+    /// It is among the zspages in the order of use. Under the lock of that.
+    #[inline(always)]
+    pub(super) fn has_age(&self) -> bool {
+        self.by_age.are_set()
+    }
+
+    /// The list that it is on, unless it is under reclaim.
+    #[inline(always)]
+    pub(super) fn group(&self) -> &Cell<Group> {
+        &self.group
+    }
+
+    /// Whether it is under reclaim.
+    #[inline(always)]
+    pub(crate) fn reclaim(&self) -> &Cell<Reclaim> {
+        &self.reclaim
     }
 }
 
@@ -299,190 +369,6 @@ impl<'g> Iterator for Objects<'g> {
                     handle,
                 });
             }
-        }
-    }
-}
-
-/// A list of zspages: a ring, reached through its first. Owns what is on it.
-struct List<Owner>(Cell<Option<NonNull<Zspage<Owner>>>>);
-
-impl<Owner> List<Owner> {
-    /// An empty list.
-    const fn new() -> Self {
-        Self(Cell::new(None))
-    }
-
-    /// The first zspage.
-    #[inline(always)]
-    fn first(&self) -> Option<&Zspage<Owner>> {
-        self.0.get().map(Self::follow)
-    }
-
-    /// A zspage on a list of this owner.
-    #[inline(always)]
-    fn follow<'g>(zspage: NonNull<Zspage<Owner>>) -> &'g Zspage<Owner> {
-        // SAFETY: Zspages on a list live until they are taken off, under the owner's lock.
-        unsafe { zspage.as_ref() }
-    }
-
-    /// Puts a zspage at the front.
-    #[inline(always)]
-    fn push_front(&self, zspage: NonNull<Zspage<Owner>>) {
-        let new = Self::follow(zspage);
-        let (next, prev) = match self.first() {
-            Some(first) => (NonNull::from(first), first.prev.get().unwrap_or(zspage)),
-            None => (zspage, zspage),
-        };
-        new.next.set(Some(next));
-        new.prev.set(Some(prev));
-        Self::follow(next).prev.set(Some(zspage));
-        Self::follow(prev).next.set(Some(zspage));
-        self.0.set(Some(zspage));
-    }
-
-    /// Takes a zspage of this list off.
-    #[inline(always)]
-    fn remove(&self, zspage: &Zspage<Owner>) {
-        let this = NonNull::from(zspage);
-        let next = zspage.next.take().unwrap_or(this);
-        let prev = zspage.prev.take().unwrap_or(this);
-        Self::follow(prev).next.set(Some(next));
-        Self::follow(next).prev.set(Some(prev));
-        if self.0.get() == Some(this) {
-            self.0.set((next != this).then_some(next));
-        }
-        if next == this {
-            zspage.next.set(None);
-            zspage.prev.set(None);
-        }
-    }
-}
-
-/// All zspages of a size class, by fullness.
-///
-/// # Invariants
-///
-/// Every zspage is on the list of its `group`; `filled` has the groups whose lists are not empty,
-/// `counts` their lengths.
-pub(crate) struct ZspageLists<Owner> {
-    /// A list for each group.
-    lists: [List<Owner>; NR_GROUPS],
-    /// Zspages in each group.
-    counts: [Cell<u32>; NR_GROUPS],
-    /// Groups whose lists are not empty.
-    filled: Cell<GroupSet>,
-}
-
-// SAFETY: It owns the zspages on it, and is reached under the owner's lock.
-unsafe impl<Owner: Sync> Send for ZspageLists<Owner> {}
-
-impl<Owner: Sync> ZspageLists<Owner> {
-    /// No zspages.
-    pub(crate) fn new() -> Self {
-        Self {
-            lists: [const { List::new() }; NR_GROUPS],
-            counts: [const { Cell::new(0) }; NR_GROUPS],
-            filled: Cell::new(GroupSet::new()),
-        }
-    }
-
-    /// The groups whose lists are not empty.
-    #[inline(always)]
-    pub(crate) fn filled(&self) -> GroupSet {
-        self.filled.get()
-    }
-
-    /// Zspages in a group.
-    pub(crate) fn count(&self, group: Group) -> usize {
-        let count = self.counts.get(group.index()).map_or(0, Cell::get);
-        u32_to_usize(count)
-    }
-
-    /// All zspages that compaction may empty, the emptiest first.
-    pub(crate) fn emptiest_first(&self) -> impl Iterator<Item = &Zspage<Owner>> {
-        Group::all()
-            .filter(|group| group.is_partial())
-            .flat_map(|group| self.group(group))
-    }
-
-    /// The zspages of a group, as often as they are counted.
-    fn group(&self, group: Group) -> impl Iterator<Item = &Zspage<Owner>> {
-        let after = |zspage: &&Zspage<Owner>| zspage.next.get().map(List::follow);
-        core::iter::successors(self.first(group), after).take(self.count(group))
-    }
-
-    /// The fullest zspage with objects and room that is not `other`: where compaction moves to.
-    pub(crate) fn fullest_but(&self, other: &Zspage<Owner>) -> Option<&Zspage<Owner>> {
-        let group = self.filled.get().fullest_partial()?;
-        let mut zspages = self.group(group).take(2);
-        zspages.find(|zspage| !core::ptr::eq(*zspage, other))
-    }
-
-    /// The first zspage of a group.
-    #[inline(always)]
-    pub(crate) fn first(&self, group: Group) -> Option<&Zspage<Owner>> {
-        self.lists.get(group.index())?.first()
-    }
-
-    /// Puts a zspage on the list of its group.
-    pub(crate) fn insert(&self, zspage: ZspageBox<Owner>, class: &Geometry) -> &Zspage<Owner> {
-        let zspage = List::follow(zspage.0);
-        self.add(zspage, Group::of(zspage.inuse(), class.objs));
-        zspage
-    }
-
-    /// Moves a zspage to the list that its number of objects now belongs to.
-    #[inline(always)]
-    pub(crate) fn relist(&self, zspage: &Zspage<Owner>, class: &Geometry) {
-        let group = Group::of(zspage.inuse(), class.objs);
-        if group != zspage.group.get() {
-            self.del(zspage);
-            self.add(zspage, group);
-        }
-    }
-
-    /// Takes a zspage off, if all its pages can be locked; else it stays where it is, and the page
-    /// that somebody has locked is returned.
-    pub(crate) fn remove(&self, zspage: &Zspage<Owner>) -> Result<Doomed<Owner>, ZpdescRef> {
-        zspage.chain.try_lock().map_err(Zpdesc::get)?;
-        self.del(zspage);
-        // SAFETY: It came from `insert`, is on no list now, and its pages are locked.
-        Ok(Doomed(unsafe { SlabBox::from_raw(NonNull::from(zspage)) }))
-    }
-
-    /// The zspage that one of its pages was asked to move for.
-    #[cfg(CONFIG_COMPACTION)]
-    pub(crate) fn pinned<'g>(&'g self, zspage: &PinnedZspage<'g, Owner>) -> &'g Zspage<Owner> {
-        List::follow(zspage.as_ptr())
-    }
-
-    /// Links a zspage.
-    #[inline(always)]
-    fn add(&self, zspage: &Zspage<Owner>, group: Group) {
-        let index = group.index();
-        let (Some(list), Some(count)) = (self.lists.get(index), self.counts.get(index)) else {
-            return;
-        };
-        list.push_front(NonNull::from(zspage));
-        // INVARIANT: list, group, count and set change together.
-        zspage.group.set(group);
-        count.set(count.get().wrapping_add(1));
-        self.filled.set(self.filled.get().with(group));
-    }
-
-    /// Unlinks a zspage.
-    #[inline(always)]
-    fn del(&self, zspage: &Zspage<Owner>) {
-        let group = zspage.group.get();
-        let index = group.index();
-        let (Some(list), Some(count)) = (self.lists.get(index), self.counts.get(index)) else {
-            return;
-        };
-        list.remove(zspage);
-        // INVARIANT: list, count and set change together.
-        count.set(count.get().wrapping_sub(1));
-        if list.first().is_none() {
-            self.filled.set(self.filled.get().without(group));
         }
     }
 }

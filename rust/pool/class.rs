@@ -11,9 +11,11 @@ use crate::logic::{
 };
 use crate::object::{
     handle::Handle,
+    lists::ZspageLists,
+    lru::Lru,
     slot::Slot,
     words::FreeWord,
-    zspage::{Doomed, Zspage, ZspageBox, ZspageLists},
+    zspage::{Doomed, Reclaim, Zspage, ZspageBox},
 };
 use crate::zpdesc_rs::ZpdescRef;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +24,7 @@ use kernel::{
     prelude::*,
     sync::{
         lock::{spinlock::SpinLockBackend, Guard},
-        SpinLock,
+        Arc, SpinLock,
     },
 };
 
@@ -41,6 +43,8 @@ pub(crate) struct SizeClass {
     pub(super) migrated: AtomicUsize,
     /// Pages that were not, because an object was in use. Written under the lock.
     pub(super) refused: AtomicUsize,
+    /// The pool's zspages in the order of use, if it keeps that.
+    pub(super) lru: Option<Arc<Lru<SizeClass>>>,
     /// Its zspages, by fullness.
     #[pin]
     lists: SpinLock<ZspageLists<SizeClass>>,
@@ -60,19 +64,27 @@ pub(crate) enum Misuse {
 /// What is left over when an object is freed: the caller disposes of it without the class's lock.
 #[must_use]
 pub(crate) struct Freed {
-    /// The word that was its handle.
-    pub(super) word: FreeWord,
-    /// Its zspage, if it was the last object; or the page of it that somebody has locked, if the
-    /// zspage could not be taken off the lists.
-    pub(super) emptied: Option<Result<Doomed<SizeClass>, ZpdescRef>>,
+    /// The word that was its handle; none if reclaim will see to it.
+    pub(super) word: Option<FreeWord>,
+    /// Its zspage, if it was the last object.
+    pub(super) emptied: Option<Emptied>,
 }
+
+/// A zspage without objects that has left its class's lists; or the page of it that somebody has
+/// locked, if it could not.
+pub(super) type Emptied = Result<Doomed<SizeClass>, ZpdescRef>;
 
 impl SizeClass {
     /// An empty class.
-    pub(super) fn new(geometry: Geometry, number: u16) -> impl PinInit<Self> {
+    pub(super) fn new(
+        geometry: Geometry,
+        number: u16,
+        lru: Option<Arc<Lru<Self>>>,
+    ) -> impl PinInit<Self> {
         pin_init!(Self {
             geometry,
             number,
+            lru,
             inuse: AtomicUsize::new(0),
             zspages: AtomicUsize::new(0),
             migrated: AtomicUsize::new(0),
@@ -162,6 +174,9 @@ impl ClassGuard<'_> {
         let handle = word.publish(slot.word(self.class.number));
         self.lists.relist(zspage, &self.class.geometry);
         add(&self.class.inuse, 1);
+        if let Some(lru) = &self.class.lru {
+            lru.touch(zspage);
+        }
         Ok(handle)
     }
 
@@ -204,20 +219,35 @@ impl ClassGuard<'_> {
         if slot.header() != Some(Header::Allocated(handle.addr())) {
             return Err(Misuse::Foreign);
         }
-        Self::release_slot(zspage, &slot, index);
-        let word = FreeWord::retire(handle);
-        add(&self.class.inuse, usize::MAX);
-        if zspage.inuse() != 0 {
-            self.lists.relist(zspage, geometry);
+        if zspage.reclaim().get() != Reclaim::Not {
+            Self::defer_free(zspage, &slot, handle, word);
             return Ok(Freed {
-                word,
+                word: None,
                 emptied: None,
             });
         }
-        Ok(Freed {
-            word,
-            emptied: Some(self.remove(zspage)),
-        })
+        let word = Some(self.release(zspage, &slot, index, handle));
+        let emptied = if zspage.inuse() == 0 {
+            Some(self.remove(zspage))
+        } else {
+            self.lists.relist(zspage, geometry);
+            None
+        };
+        Ok(Freed { word, emptied })
+    }
+
+    /// Frees an object, and leaves its zspage where it is.
+    #[inline(always)]
+    pub(super) fn release(
+        &self,
+        zspage: &Zspage<SizeClass>,
+        slot: &Slot<'_>,
+        index: u16,
+        handle: Handle,
+    ) -> FreeWord {
+        Self::release_slot(zspage, slot, index);
+        add(&self.class.inuse, usize::MAX);
+        FreeWord::retire(handle)
     }
 
     /// Makes an allocated slot a free one.
@@ -230,10 +260,10 @@ impl ClassGuard<'_> {
 
     /// Takes a zspage off the lists, or finds out which page of it somebody has locked: then it
     /// stays, on the list of its group.
-    pub(super) fn remove(
-        &self,
-        zspage: &Zspage<SizeClass>,
-    ) -> Result<Doomed<SizeClass>, ZpdescRef> {
+    pub(super) fn remove(&self, zspage: &Zspage<SizeClass>) -> Emptied {
+        if let Some(lru) = &self.class.lru {
+            lru.forget(zspage);
+        }
         let removed = self.lists.remove(zspage);
         match removed {
             Ok(_) => add(&self.class.zspages, usize::MAX),
@@ -243,7 +273,7 @@ impl ClassGuard<'_> {
     }
 
     /// Takes any zspage off the lists; for destroying the class.
-    pub(super) fn take_any(&self) -> Option<Result<Doomed<SizeClass>, ZpdescRef>> {
+    pub(super) fn take_any(&self) -> Option<Emptied> {
         let zspage = Group::all().find_map(|group| self.lists.first(group))?;
         Some(self.remove(zspage))
     }

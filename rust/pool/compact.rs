@@ -8,7 +8,7 @@
 //! in use is passed over; mappers are never waited for.
 
 use super::{
-    class::{ClassGuard, SizeClass},
+    class::{ClassGuard, Emptied, SizeClass},
     Pool,
 };
 use crate::kapi::{
@@ -16,8 +16,7 @@ use crate::kapi::{
     shrinker::Shrink,
 };
 use crate::logic::conv::u32_to_usize;
-use crate::object::zspage::{Doomed, Found, Zspage};
-use crate::zpdesc_rs::ZpdescRef;
+use crate::object::zspage::{Found, Zspage};
 use core::sync::atomic::Ordering;
 
 /// Most objects that are moved before the class's lock is dropped.
@@ -36,8 +35,8 @@ enum Step {
     Done,
     /// There may be more to move.
     More,
-    /// A zspage has no objects any more. See [`Freed::emptied`](super::class::Freed).
-    Emptied(Result<Doomed<SizeClass>, ZpdescRef>),
+    /// A zspage has no objects any more.
+    Emptied(Emptied),
 }
 
 impl Pool {

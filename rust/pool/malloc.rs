@@ -64,11 +64,11 @@ impl Pool {
         let freed = class.lock().free(handle);
         match freed {
             Ok(Freed { word, emptied }) => {
-                self.shared.words.free(word);
-                match emptied {
-                    None => (),
-                    Some(Ok(zspage)) => self.close_zspage(class, zspage),
-                    Some(Err(_)) => self.reaper.schedule(self),
+                if let Some(word) = word {
+                    self.shared.words.free(word);
+                }
+                if let Some(emptied) = emptied {
+                    self.dispose(class, emptied);
                 }
             }
             Err(misuse) => Self::misused(misuse),

@@ -13,6 +13,7 @@ pub(crate) mod map;
 #[cfg(CONFIG_COMPACTION)]
 mod migrate;
 mod reap;
+pub(crate) mod reclaim;
 pub(crate) mod shared;
 
 use crate::kapi::{pinned_slice::PinnedSlice, workqueue::Work};
@@ -20,12 +21,14 @@ use crate::logic::{
     conv::{u16_to_usize, usize_to_isize},
     stats::ClassCount,
 };
+use crate::object::lru::Lru;
 use class::SizeClass;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kernel::{
     fmt,
     prelude::*,
     str::{CStr, CString},
+    sync::Arc,
 };
 use shared::Shared;
 
@@ -42,6 +45,12 @@ pub(crate) struct Pool {
     pages: AtomicUsize,
     /// Pages that compaction has given back so far.
     pages_compacted: AtomicUsize,
+    /// Pages that reclaim has given back so far.
+    pages_reclaimed: AtomicUsize,
+    /// Zspages that reclaim has put back, because an object could not go.
+    reclaims_refused: AtomicUsize,
+    /// Zspages in the order of use, if the pool can be reclaimed.
+    lru: Option<Arc<Lru<SizeClass>>>,
     /// Frees zspages that could not be freed at once.
     #[pin]
     reaper: Work<Pool>,
@@ -50,7 +59,7 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Creates a pool. May sleep.
+    /// Creates a pool, which can be reclaimed if `lru` is given. May sleep.
     ///
     /// # Errors
     ///
@@ -58,11 +67,15 @@ impl Pool {
     pub(crate) fn new<'a>(
         shared: &'static Shared,
         name: &'a CStr,
+        lru: Option<Arc<Lru<SizeClass>>>,
     ) -> impl PinInit<Self, Error> + 'a {
         try_pin_init!(Self {
-            classes: Self::new_classes(shared)?,
+            classes: Self::new_classes(shared, lru.as_ref())?,
             pages: AtomicUsize::new(0),
             pages_compacted: AtomicUsize::new(0),
+            pages_reclaimed: AtomicUsize::new(0),
+            reclaims_refused: AtomicUsize::new(0),
+            lru,
             reaper <- Work::new(),
             name: CString::try_from_fmt(fmt!("{}", name))?,
             // Last: nothing can fail any more.
@@ -74,10 +87,14 @@ impl Pool {
     }
 
     /// Empty size classes.
-    fn new_classes(shared: &Shared) -> Result<PinnedSlice<SizeClass>> {
+    fn new_classes(
+        shared: &Shared,
+        lru: Option<&Arc<Lru<SizeClass>>>,
+    ) -> Result<PinnedSlice<SizeClass>> {
         let table = shared.classes();
         let classes = table.classes().iter().zip(0u16..);
-        let inits = classes.map(|(geometry, number)| SizeClass::new(*geometry, number));
+        let inits =
+            classes.map(|(geometry, number)| SizeClass::new(*geometry, number, lru.cloned()));
         PinnedSlice::new(inits, u16_to_usize(table.nr_classes()))
     }
 

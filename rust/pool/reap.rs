@@ -4,7 +4,7 @@
 //! of their pages locked. They wait on the list of empty zspages, where malloc may use them again.
 
 use super::{
-    class::{ClassGuard, SizeClass},
+    class::{ClassGuard, Emptied, SizeClass},
     Pool,
 };
 use crate::kapi::{sched::cond_resched, workqueue::Run};
@@ -27,6 +27,16 @@ impl Pool {
     pub(super) fn close_zspage(&self, class: &SizeClass, zspage: Doomed<SizeClass>) {
         self.zspage_closed(class);
         drop(zspage);
+    }
+
+    /// Frees a zspage without objects, at once or later.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn dispose(&'static self, class: &SizeClass, emptied: Emptied) {
+        match emptied {
+            Ok(zspage) => self.close_zspage(class, zspage),
+            Err(_) => self.reaper.schedule(self),
+        }
     }
 
     /// Frees all empty zspages of a class. Waits for those who have their pages locked. May sleep.

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The lists that a size class has its zspages on. Guarded by the class's lock.
+
+#[cfg(CONFIG_COMPACTION)]
+use super::migrate::PinnedZspage;
+use super::{
+    lru::{Coldest, Lru},
+    ring::Ring,
+    zspage::{ByFullness, Doomed, Reclaim, Zspage, ZspageBox},
+};
+use crate::logic::{
+    conv::u32_to_usize,
+    fullness::{Group, GroupSet, NR_GROUPS},
+    size_class::Geometry,
+};
+use crate::zpdesc_rs::ZpdescRef;
+use core::{cell::Cell, ptr::NonNull};
+
+/// The zspages of one fullness group.
+type List<Owner> = Ring<Zspage<Owner>, ByFullness>;
+
+/// A zspage that is on no list, because it is under reclaim: nothing is allocated in it, objects
+/// that are freed stay, and nobody frees it.
+#[must_use = "it belongs back on a list: `ZspageLists::restore`"]
+pub(crate) struct Isolated<Owner>(NonNull<Zspage<Owner>>);
+
+/// All zspages of a size class, by fullness.
+///
+/// # Invariants
+///
+/// Every zspage is on the list of its `group`; `filled` has the groups whose lists are not empty,
+/// `counts` their lengths.
+pub(crate) struct ZspageLists<Owner> {
+    /// A list for each group.
+    lists: [List<Owner>; NR_GROUPS],
+    /// Zspages in each group.
+    counts: [Cell<u32>; NR_GROUPS],
+    /// Groups whose lists are not empty.
+    filled: Cell<GroupSet>,
+}
+
+// SAFETY: It owns the zspages on it, and is reached under the owner's lock.
+unsafe impl<Owner: Sync> Send for ZspageLists<Owner> {}
+
+impl<Owner: Sync> ZspageLists<Owner> {
+    /// No zspages.
+    pub(crate) fn new() -> Self {
+        Self {
+            lists: [const { Ring::new() }; NR_GROUPS],
+            counts: [const { Cell::new(0) }; NR_GROUPS],
+            filled: Cell::new(GroupSet::new()),
+        }
+    }
+
+    /// The groups whose lists are not empty.
+    #[inline(always)]
+    pub(crate) fn filled(&self) -> GroupSet {
+        self.filled.get()
+    }
+
+    /// Zspages in a group.
+    pub(crate) fn count(&self, group: Group) -> usize {
+        let count = self.counts.get(group.index()).map_or(0, Cell::get);
+        u32_to_usize(count)
+    }
+
+    /// All zspages that compaction may empty, the emptiest first.
+    pub(crate) fn emptiest_first(&self) -> impl Iterator<Item = &Zspage<Owner>> {
+        Group::all()
+            .filter(|group| group.is_partial())
+            .flat_map(|group| self.group(group))
+    }
+
+    /// The zspages of a group, as often as they are counted.
+    fn group(&self, group: Group) -> impl Iterator<Item = &Zspage<Owner>> {
+        let list = self.lists.get(group.index()).into_iter();
+        list.flat_map(List::cycle).take(self.count(group))
+    }
+
+    /// The fullest zspage with objects and room that is not `other`: where compaction moves to.
+    pub(crate) fn fullest_but(&self, other: &Zspage<Owner>) -> Option<&Zspage<Owner>> {
+        let group = self.filled.get().fullest_partial()?;
+        let mut zspages = self.group(group).take(2);
+        zspages.find(|zspage| !core::ptr::eq(*zspage, other))
+    }
+
+    /// The first zspage of a group.
+    #[inline(always)]
+    pub(crate) fn first(&self, group: Group) -> Option<&Zspage<Owner>> {
+        self.lists.get(group.index())?.first()
+    }
+
+    /// Puts a zspage on the list of its group.
+    pub(crate) fn insert(&self, zspage: ZspageBox<Owner>, class: &Geometry) -> &Zspage<Owner> {
+        let zspage = self.get(zspage.0);
+        self.add(zspage, Group::of(zspage.inuse(), class.objs));
+        zspage
+    }
+
+    /// Moves a zspage to the list that its number of objects now belongs to.
+    #[inline(always)]
+    pub(crate) fn relist(&self, zspage: &Zspage<Owner>, class: &Geometry) {
+        let group = Group::of(zspage.inuse(), class.objs);
+        if group != zspage.group().get() {
+            self.del(zspage);
+            self.add(zspage, group);
+        }
+    }
+
+    /// Takes a zspage off, if all its pages can be locked; else it stays where it is, and the page
+    /// that somebody has locked is returned.
+    pub(crate) fn remove(&self, zspage: &Zspage<Owner>) -> Result<Doomed<Owner>, ZpdescRef> {
+        // SAFETY: It is used no more once it is off its list.
+        let doomed = unsafe { Doomed::try_new(zspage) }?;
+        self.del(zspage);
+        Ok(doomed)
+    }
+
+    /// Takes the coldest zspage off its list and off `lru`, for reclaim, if it is still the
+    /// coldest. It must have belonged to this class.
+    pub(crate) fn isolate(
+        &self,
+        lru: &Lru<Owner>,
+        coldest: &Coldest<Owner>,
+    ) -> Option<Isolated<Owner>> {
+        let raw = lru.take(coldest)?;
+        let zspage = self.get(raw);
+        self.del(zspage);
+        zspage.reclaim().set(Reclaim::Under);
+        Some(Isolated(raw))
+    }
+
+    /// A zspage of this class that is under reclaim.
+    pub(crate) fn isolated(&self, isolated: &Isolated<Owner>) -> &Zspage<Owner> {
+        self.get(isolated.0)
+    }
+
+    /// Ends reclaim: the zspage is an ordinary one again.
+    pub(crate) fn restore(&self, isolated: Isolated<Owner>, class: &Geometry) -> &Zspage<Owner> {
+        let zspage = self.get(isolated.0);
+        zspage.reclaim().set(Reclaim::Not);
+        self.add(zspage, Group::of(zspage.inuse(), class.objs));
+        zspage
+    }
+
+    /// The zspage that one of its pages was asked to move for.
+    #[cfg(CONFIG_COMPACTION)]
+    pub(crate) fn pinned<'g>(&'g self, zspage: &PinnedZspage<'g, Owner>) -> &'g Zspage<Owner> {
+        self.get(zspage.as_ptr())
+    }
+
+    /// A zspage of this class, by a value that stands for it.
+    #[inline(always)]
+    fn get(&self, zspage: NonNull<Zspage<Owner>>) -> &Zspage<Owner> {
+        // SAFETY: Boxed, isolated and pinned zspages live, and the class's lock is held.
+        unsafe { zspage.as_ref() }
+    }
+
+    /// Links a zspage.
+    #[inline(always)]
+    fn add(&self, zspage: &Zspage<Owner>, group: Group) {
+        let index = group.index();
+        let (Some(list), Some(count)) = (self.lists.get(index), self.counts.get(index)) else {
+            return;
+        };
+        list.push_front(zspage);
+        // INVARIANT: list, group, count and set change together.
+        zspage.group().set(group);
+        count.set(count.get().wrapping_add(1));
+        self.filled.set(self.filled.get().with(group));
+    }
+
+    /// Unlinks a zspage.
+    #[inline(always)]
+    fn del(&self, zspage: &Zspage<Owner>) {
+        let group = zspage.group().get();
+        let index = group.index();
+        let (Some(list), Some(count)) = (self.lists.get(index), self.counts.get(index)) else {
+            return;
+        };
+        list.remove(zspage);
+        // INVARIANT: list, count and set change together.
+        count.set(count.get().wrapping_sub(1));
+        if list.first().is_none() {
+            self.filled.set(self.filled.get().without(group));
+        }
+    }
+}
