@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What single operations cost on one thread. */
+#include <linux/delay.h>
+#include <linux/fs.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+
+/* Maps and unmaps every object once, in random order, without touching it. */
+static int measure_map(struct set *set, const char *name, int mode)
+{
+	struct series series;
+	unsigned int i;
+
+	if (series_open(&series, name, set->count))
+		return -ENOMEM;
+	for (i = 0; i < set->count; i++) {
+		unsigned long handle = set->objects[below(&set->rnd, set->count)].handle;
+
+		if (!handle)
+			continue;
+		MEASURE(&series, ({
+			bench_map(set->pool, handle, mode);
+			bench_unmap(set->pool, handle);
+		}));
+		if (i % 1024 == 0)
+			cond_resched();
+	}
+	series_close(&series);
+	return 0;
+}
+
+/* Maps every object, takes its contents out, unmaps it: a swap-in. */
+static int measure_read(struct set *set)
+{
+	struct series series;
+	u8 *buffer = vmalloc(PAGE_SIZE);
+	unsigned int i;
+
+	if (!buffer || series_open(&series, "read", set->count)) {
+		vfree(buffer);
+		return -ENOMEM;
+	}
+	for (i = 0; i < set->count; i++) {
+		struct object *object = &set->objects[below(&set->rnd, set->count)];
+
+		if (!object->handle)
+			continue;
+		MEASURE(&series, ({
+			void *address = bench_map(set->pool, object->handle, BENCH_RO);
+
+			memcpy(buffer, address, object->size);
+			bench_unmap(set->pool, object->handle);
+		}));
+		if (memcmp(buffer, contents + object->tag, object->size))
+			set->corrupt = true;
+		if (i % 1024 == 0)
+			cond_resched();
+	}
+	series_close(&series);
+	vfree(buffer);
+	return 0;
+}
+
+static int measure_fill(struct set *set)
+{
+	struct series series;
+	unsigned int i;
+
+	if (series_open(&series, "malloc_fill", set->count))
+		return -ENOMEM;
+	for (i = 0; i < set->count; i++) {
+		struct object *object = &set->objects[i];
+		int error = 0;
+
+		draw_object(set, object, &set->rnd);
+		MEASURE(&series, error = make_object(set, object));
+		if (error)
+			break;
+		write_object(set, object);
+		if (i % 1024 == 0)
+			cond_resched();
+	}
+	series_close(&series);
+	return i < set->count ? -ENOMEM : 0;
+}
+
+/* Replaces random objects in a full pool, the parts timed apart. */
+static int measure_churn(struct set *set)
+{
+	struct series frees, mallocs;
+	unsigned int i;
+	int error = 0;
+
+	if (series_open(&frees, "free", set->count))
+		return -ENOMEM;
+	if (series_open(&mallocs, "malloc_steady", set->count)) {
+		series_close(&frees);
+		return -ENOMEM;
+	}
+	for (i = 0; i < set->count && !error; i++) {
+		struct object *object = &set->objects[below(&set->rnd, set->count)];
+
+		MEASURE(&frees, bench_free(set->pool, object->handle));
+		draw_object(set, object, &set->rnd);
+		MEASURE(&mallocs, error = make_object(set, object));
+		if (!error)
+			write_object(set, object);
+		if (i % 1024 == 0)
+			cond_resched();
+	}
+	series_close(&frees);
+	series_close(&mallocs);
+	return error;
+}
+
+/* The same, timed together with the write: what overwriting a zram page costs. */
+static int measure_pair(struct set *set)
+{
+	struct series series;
+	unsigned int i;
+	int error = 0;
+
+	if (series_open(&series, "pair", set->count))
+		return -ENOMEM;
+	for (i = 0; i < set->count && !error; i++) {
+		struct object *object = &set->objects[below(&set->rnd, set->count)];
+		unsigned long old = object->handle;
+
+		draw_object(set, object, &set->rnd);
+		MEASURE(&series, ({
+			bench_free(set->pool, old);
+			error = make_object(set, object);
+			if (!error)
+				write_object(set, object);
+		}));
+		if (i % 1024 == 0)
+			cond_resched();
+	}
+	series_close(&series);
+	return error;
+}
+
+static int measure_drain(struct set *set)
+{
+	struct series series;
+	unsigned int i, j;
+
+	if (series_open(&series, "free_drain", set->count))
+		return -ENOMEM;
+	for (i = set->count - 1; i; i--) {
+		j = below(&set->rnd, i + 1);
+		swap(set->objects[i], set->objects[j]);
+	}
+	for (i = 0; i < set->count; i++) {
+		if (set->objects[i].handle)
+			MEASURE(&series, bench_free(set->pool, set->objects[i].handle));
+		set->objects[i].handle = 0;
+		if (i % 1024 == 0)
+			cond_resched();
+	}
+	series_close(&series);
+	if (bench_total_pages(set->pool)) {
+		/* The last zspages may be a worker's to free. */
+		msleep(50);
+		figure("pages_after_drain", "%lu", bench_total_pages(set->pool));
+	}
+	return 0;
+}
+
+/* An object's place, as both allocators keep it: in the word that a handle points to. */
+static u64 place(const struct object *object)
+{
+	return READ_ONCE(*(u64 *)object->handle);
+}
+
+/* Half of all objects is freed; then the pool is compacted. */
+static int measure_compaction(struct set *set)
+{
+	u64 *places = vmalloc_array(set->count, sizeof(u64));
+	bool marked = !strcmp("compact_object", profile);
+	unsigned long pages, before, returned;
+	unsigned int i, moved = 0;
+	u64 start, cost, bytes = 0;
+
+	if (!places)
+		return -ENOMEM;
+	set_thin(set, 50);
+	for (i = 0; i < set->count; i++)
+		places[i] = set->objects[i].handle ? place(&set->objects[i]) : 0;
+	before = bench_total_pages(set->pool);
+	if (marked)
+		mark_begin();
+	start = rdtsc();
+	returned = bench_compact(set->pool);
+	cost = rdtsc() - start;
+	if (marked)
+		mark_end();
+	pages = bench_total_pages(set->pool);
+	for (i = 0; i < set->count; i++)
+		if (set->objects[i].handle && place(&set->objects[i]) != places[i]) {
+			moved++;
+			bytes += set->objects[i].size;
+		}
+	vfree(places);
+	pr_info("BENCH {\"op\":\"compact_object\",\"count\":%u,\"sum\":%llu}\n", moved, cost);
+	figure("compact_bytes_moved", "%llu", bytes);
+	figure("compact_pages_before", "%lu", before);
+	figure("compact_pages_after", "%lu", pages);
+	figure("compact_pages_returned", "%lu", returned);
+	return 0;
+}
+
+/* The page that an object begins on; NULL if it was mapped through a buffer. */
+static struct page *page_of(struct set *set, const struct object *object)
+{
+	void *address = bench_map(set->pool, object->handle, BENCH_RO);
+	struct page *page = virt_addr_valid(address) ? virt_to_page(address) : NULL;
+
+	if (page && !PageZsmalloc(page))
+		page = NULL;
+	bench_unmap(set->pool, object->handle);
+	return page;
+}
+
+/* As the migration core does it: both pages locked, the old one isolated. */
+static int migrate_one(struct page *old, struct series *series)
+{
+	struct page *new = alloc_page(GFP_KERNEL);
+	const struct movable_operations *ops;
+	int result = -EAGAIN;
+
+	if (!new)
+		return -ENOMEM;
+	get_page(old);
+	lock_page(old);
+	lock_page(new);
+	if (PageZsmalloc(old) && __PageMovable(old)) {
+		ops = (void *)((unsigned long)old->mapping & ~PAGE_MAPPING_FLAGS);
+		if (ops->isolate_page(old, 0)) {
+			SetPageIsolated(old);
+			MEASURE(series, result = ops->migrate_page(new, old, MIGRATE_SYNC_LIGHT));
+			ClearPageIsolated(old);
+			if (result)
+				ops->putback_page(old);
+		}
+	}
+	unlock_page(new);
+	unlock_page(old);
+	put_page(new);
+	put_page(old);
+	return result;
+}
+
+/* Replaces the page of every eighth object by another. */
+static int measure_migration(struct set *set)
+{
+	unsigned int i, refused = 0;
+	struct series series;
+
+	if (series_open(&series, "migrate_page", set->count))
+		return -ENOMEM;
+	for (i = 0; i < set->count; i += 8) {
+		struct object *object = &set->objects[i];
+		struct page *page = object->handle ? page_of(set, object) : NULL;
+
+		if (page && migrate_one(page, &series))
+			refused++;
+		if (i % 1024 == 0)
+			cond_resched();
+	}
+	series_close(&series);
+	figure("migrate_refused", "%u", refused);
+	return 0;
+}
+
+/* How many objects are mapped through a buffer rather than in place. */
+static void measure_split(struct set *set, const char *name)
+{
+	unsigned int i, bounced = 0, live = 0;
+
+	for (i = 0; i < set->count; i++)
+		if (set->objects[i].handle) {
+			live++;
+			bounced += !page_of(set, &set->objects[i]);
+		}
+	pr_info("BENCH {\"figure\":\"%s\",\"value\":%u,\"of\":%u}\n", name, bounced, live);
+}
+
+static int measure_create_destroy(void)
+{
+	enum { ROUNDS = 21 };
+	struct series create, destroy;
+	unsigned int i;
+
+	if (series_open(&create, "create", ROUNDS))
+		return -ENOMEM;
+	if (series_open(&destroy, "destroy", ROUNDS)) {
+		series_close(&create);
+		return -ENOMEM;
+	}
+	for (i = 0; i < ROUNDS; i++) {
+		struct bench_pool *pool;
+		u64 start = rdtsc();
+
+		pool = bench_create_pool("bench");
+		series_add(&create, rdtsc() - start);
+		if (!pool)
+			break;
+		start = rdtsc();
+		bench_destroy_pool(pool);
+		series_add(&destroy, rdtsc() - start);
+	}
+	series_close(&create);
+	series_close(&destroy);
+	return i < ROUNDS ? -ENOMEM : 0;
+}
+
+/* Makes the kernel compact all memory, which migrates pages of the pool. */
+static void compact_memory(void)
+{
+	struct file *file = filp_open("/proc/sys/vm/compact_memory", O_WRONLY, 0);
+	loff_t offset = 0;
+
+	if (IS_ERR(file)) {
+		pr_err("cannot open compact_memory: %ld\n", PTR_ERR(file));
+		return;
+	}
+	kernel_write(file, "1", 1, &offset);
+	filp_close(file, NULL);
+}
+
+/* Takes pages and gives every other one back, so that no two free ones are neighbours. */
+static unsigned int fragment(struct page **pages, unsigned int count)
+{
+	unsigned int i, taken;
+
+	for (taken = 0; taken < count; taken++) {
+		pages[taken] = alloc_page(GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY);
+		if (!pages[taken])
+			break;
+	}
+	for (i = 0; i < taken; i += 2) {
+		__free_page(pages[i]);
+		pages[i] = NULL;
+	}
+	return taken;
+}
+
+/* Gives objects back their contents: mapping write-only and not writing leaves anything. */
+static void rewrite(struct set *set)
+{
+	unsigned int i;
+
+	for (i = 0; i < set->count; i++)
+		if (set->objects[i].handle)
+			write_object(set, &set->objects[i]);
+}
+
+/* All of it, on a fresh pool. */
+static int run_cost(unsigned int count)
+{
+	struct set set;
+	int error;
+
+	error = measure_create_destroy();
+	error = error ?: set_open(&set, count);
+	if (error)
+		return error;
+	error = measure_fill(&set);
+	figure("live_bytes_after_fill", "%llu", live_bytes(&set));
+	figure("pages_after_fill", "%lu", bench_total_pages(set.pool));
+	measure_split(&set, "split_fresh");
+	error = error ?: measure_map(&set, "map_ro", BENCH_RO);
+	error = error ?: measure_map(&set, "map_rw", BENCH_RW);
+	error = error ?: verify(&set, "map");
+	error = error ?: measure_map(&set, "map_wo", BENCH_WO);
+	rewrite(&set);
+	error = error ?: measure_read(&set);
+	error = error ?: measure_churn(&set);
+	error = error ?: verify(&set, "churn");
+	error = error ?: measure_pair(&set);
+	error = error ?: verify(&set, "pair");
+	error = error ?: measure_migration(&set);
+	error = error ?: verify(&set, "migration");
+	error = error ?: measure_compaction(&set);
+	error = error ?: verify(&set, "compaction");
+	error = error ?: set_fill(&set);
+	error = error ?: measure_drain(&set);
+	if (set.corrupt)
+		error = -EILSEQ;
+	set_close(&set);
+	return error;
+}
+
+/* Maps in a pool that has lived on a machine with no two free pages in a row. */
+static int run_aged(unsigned int count)
+{
+	unsigned int i, taken, room = 2 * count;
+	struct page **pages = vcalloc(room, sizeof(*pages));
+	struct set set;
+	int error = -ENOMEM;
+
+	if (!pages)
+		return error;
+	taken = fragment(pages, room);
+	error = set_open(&set, count);
+	if (error)
+		goto out;
+	error = set_fill(&set);
+	error = error ?: set_churn(&set, count);
+	set_thin(&set, 30);
+	compact_memory();
+	error = error ?: set_fill(&set);
+	figure("aged_pages", "%lu", bench_total_pages(set.pool));
+	measure_split(&set, "split_aged");
+	error = error ?: measure_map(&set, "map_aged_ro", BENCH_RO);
+	error = error ?: measure_map(&set, "map_aged_rw", BENCH_RW);
+	error = error ?: verify(&set, "aged");
+	set_close(&set);
+out:
+	for (i = 0; i < taken; i++)
+		if (pages[i])
+			__free_page(pages[i]);
+	vfree(pages);
+	return error;
+}
