@@ -233,6 +233,7 @@ static int keep_mapped(void *data)
 
 	address = zsrs_map_object(holes->pool, holes->handles[mapper->object], ZSRS_MM_RW);
 	mapper->good = address && zsrs_is_filled(holes->contents, mapper->object, address, size);
+	/* The case reads "good" after this. */
 	smp_store_release(&mapper->mapped, true);
 	if (address) {
 		/* Preemption is off: this CPU is ours until the object is unmapped. */
