@@ -9,7 +9,7 @@ set -euo pipefail
 # shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-on_debug || fail "this kernel has no kmemleak: run this test with flavour debug"
+[ -e "$DEBUGFS/kmemleak" ] || fail "this kernel has no kmemleak: run this test with flavour debug"
 tests=(zswap_smoke zram_smoke both_frontends zswap_writeback switch_under_load
 	zram_reset_smaller zram_one_slot cpu_hotplug bad_input unload_reload)
 skipped=0

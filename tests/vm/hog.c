@@ -18,6 +18,9 @@
  * --pageout asks the kernel to swap everything out (MADV_PAGEOUT) after the
  * filling and every 1,000 touches: memory pressure without a cgroup.
  *
+ * --hold fills, swaps out if --pageout is given too, prints "hog: filled" and
+ * touches nothing until SIGTERM: memory that others write back meanwhile.
+ *
  * --plant damages one byte before the last comparison, to prove that the
  * comparison sees it.
  */
@@ -139,6 +142,20 @@ static void page_out(const struct hog *h)
 	exit(2);
 }
 
+static void wait_for_signal(void)
+{
+	sigset_t end_signals, before;
+
+	sigemptyset(&end_signals);
+	sigaddset(&end_signals, SIGTERM);
+	sigaddset(&end_signals, SIGINT);
+	/* Blocked but while waiting, so that none comes between. */
+	sigprocmask(SIG_BLOCK, &end_signals, &before);
+	while (!stop)
+		sigsuspend(&before);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
 static unsigned long number(const char *option, const char *text)
 {
 	char *end;
@@ -183,6 +200,7 @@ int main(int argc, char **argv)
 		{ "touches", required_argument, NULL, 't' },
 		{ "seconds", required_argument, NULL, 'S' },
 		{ "pageout", no_argument, NULL, 'o' },
+		{ "hold", no_argument, NULL, 'h' },
 		{ "plant", no_argument, NULL, 'P' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -190,7 +208,7 @@ int main(int argc, char **argv)
 	unsigned long touches = 0, seconds = 0, done = 0, next_pageout = 0, page;
 	uint64_t state;
 	double end;
-	int option, index, pageout = 0, plant = 0;
+	int option, index, pageout = 0, hold = 0, plant = 0;
 
 	while ((option = getopt_long(argc, argv, "", options, &index)) != -1) {
 		switch (option) {
@@ -209,12 +227,15 @@ int main(int argc, char **argv)
 		case 'o':
 			pageout = 1;
 			break;
+		case 'h':
+			hold = 1;
+			break;
 		case 'P':
 			plant = 1;
 			break;
 		default:
 			fprintf(stderr,
-				"use: hog [--pages N] [--seed N] [--touches N | --seconds N] [--pageout] [--plant]\n");
+				"use: hog [--pages N] [--seed N] [--touches N | --seconds N | --hold] [--pageout] [--plant]\n");
 			return 2;
 		}
 	}
@@ -234,8 +255,16 @@ int main(int argc, char **argv)
 	for (page = 0; page < h.count; page++)
 		write_page(&h, page);
 
+	if (hold) {
+		if (pageout)
+			page_out(&h);
+		printf("hog: filled\n");
+		fflush(stdout);
+		wait_for_signal();
+	}
+
 	state = h.seed + 1;
-	while (!stop && (seconds ? now() < end : done < touches)) {
+	while (!hold && !stop && (seconds ? now() < end : done < touches)) {
 		if (pageout && done >= next_pageout) {
 			page_out(&h);
 			next_pageout = done + TOUCHES_PER_PAGEOUT;

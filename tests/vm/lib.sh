@@ -56,9 +56,10 @@ skip() {
 	exit 77
 }
 
-# on_debug: true in a kernel with KASAN and lockdep, where all is far slower.
+# on_debug: true in a kernel with lockdep, and KASAN mostly, where all is far
+# slower.
 on_debug() {
-	[ -e "$DEBUGFS/kmemleak" ]
+	[ -e /proc/lockdep ]
 }
 
 # pick NORMAL DEBUG: the amount of work that fits this kernel.
@@ -203,7 +204,7 @@ expect_nr_zspages() {
 # the first after the age below which kmemleak reports no object (5 s). Left to
 # the caller if ZSRS_LEAKS=later.
 expect_no_leak() {
-	on_debug || return 0
+	[ -e "$DEBUGFS/kmemleak" ] || return 0
 	[ "${ZSRS_LEAKS:-now}" = now ] || return 0
 	note "kmemleak scans twice"
 	sleep 6
