@@ -23,6 +23,8 @@ help:
 	@echo '  make setup             install the toolchain, QEMU and virtme-ng'
 	@echo '  make kernel            build the kernel that the VMs boot (FLAVOUR=normal,'
 	@echo '                         debug or builtin)'
+	@echo '  make soak              all tests with storms of ten minutes, on more kernels'
+	@echo '                         (gcc, PREEMPT_RT, NUMA): some hours'
 	@echo '  make lint              formatting, clippy, unsafe budget, layers, scripts'
 	@echo '  make doc               rustdoc, into out/doc'
 	@echo '  make rust-analyzer     rust-project.json for editors'
@@ -50,6 +52,9 @@ demo:
 test:
 	@scripts/test
 
+soak:
+	@scripts/test --soak
+
 lint:
 	@scripts/lint
 
@@ -62,4 +67,4 @@ rust-analyzer:
 clean:
 	@scripts/clean
 
-.PHONY: help setup kernel modules modules_install install demo test lint doc rust-analyzer clean
+.PHONY: help setup kernel modules modules_install install demo test soak lint doc rust-analyzer clean

@@ -3,9 +3,10 @@
 
 Names are paths: lint/..., host/..., kunit/FLAVOUR/SUITE/CASE,
 vm/FLAVOUR/SCRIPT, boot/..., runner/... A PATTERN selects the tests whose name
-contains it. Outputs are kept in out/test, kernel logs in out/vm.
+contains it. Outputs are kept in out/test, kernel logs in out/vm. With --soak
+there are tests on further kernels too, and the storms last longer.
 
-Environment: STORM_S (seconds of each stress test, 60), JOBS, TIMEOUT_SCALE
+Environment: STORM_S (seconds of each storm, 60; 600 with --soak), JOBS, TIMEOUT_SCALE
 (multiplies every time limit, 1).
 """
 
@@ -28,6 +29,8 @@ OUT = Path(os.environ["OUT"])
 LOGS = OUT / "test"
 SCRIPTS = ROOT / "scripts"
 TIMEOUT_SCALE = float(os.environ.get("TIMEOUT_SCALE", "1"))
+# Seconds of a storm in make test and in make soak, if STORM_S does not say.
+STORM, SOAK_STORM = 60, 600
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 # Exit status of a test that cannot run here; its last line says why.
@@ -274,7 +277,16 @@ def header_of(script: Path) -> dict[str, str]:
     return options
 
 
+# The kernels that make test boots, and those of make soak (see scripts/kernel).
+FLAVOURS = ("normal", "builtin", "debug")
+SOAK_FLAVOURS = ("gcc", "rt", "numa")
+
 KNOWN_OPTIONS = {"flavours", "timeout", "memory", "cpus", "append", "disk", "allow_splat"}
+
+
+def longer_storms() -> float:
+    """Seconds to add to the limit of a test that storms, which may do so three times."""
+    return 3 * max(0, int(os.environ["STORM_S"]) - STORM)
 
 
 def vm_jobs(flavour: str) -> Iterator[Job]:
@@ -283,6 +295,8 @@ def vm_jobs(flavour: str) -> Iterator[Job]:
         options = header_of(script)
         if not options:
             continue
+        if unknown := set(options.get("flavours", "").split(",")) - {"", *FLAVOURS, *SOAK_FLAVOURS}:
+            sys.exit(f"{script}: no such kernel in the '# vm:' line: {', '.join(sorted(unknown))}")
         if unknown := set(options) - KNOWN_OPTIONS:
             sys.exit(f"{script}: unknown option in the '# vm:' line: {', '.join(sorted(unknown))}")
         if flavour in options.get("flavours", "normal").split(","):
@@ -290,12 +304,12 @@ def vm_jobs(flavour: str) -> Iterator[Job]:
                 f"vm/{flavour}/{script.stem}",
                 run_in_vm,
                 flavour,
-                limit=float(options.get("timeout", "300")),
+                limit=float(options.get("timeout", "300")) + longer_storms(),
                 options={**options, "script": str(script.relative_to(ROOT))},
             )
 
 
-def jobs() -> Iterator[Job]:
+def jobs(soak: bool) -> Iterator[Job]:
     """Everything there is, in the order in which it runs."""
     if (SCRIPTS / "lint").exists():
         yield Job(
@@ -321,9 +335,9 @@ def jobs() -> Iterator[Job]:
         # A target folder of its own: another cfg would rebuild everything each time.
         loom = {"command": f"{test} {OUT}/loom --test loom", "rustflags": "--cfg loom"}
         yield Job("host/loom", run_cargo, group=True, limit=1200, options=loom)
-    for flavour in ("normal", "builtin", "debug"):
+    for flavour in FLAVOURS + (SOAK_FLAVOURS if soak else ()):
         if flavour != "builtin" and (ROOT / "tests/kunit").exists():
-            limit = 600 if flavour == "normal" else 1500
+            limit = (600 if flavour == "normal" else 1500) + longer_storms()
             yield Job(f"kunit/{flavour}", run_kunit, flavour, group=True, limit=limit)
         yield from vm_jobs(flavour)
         boot = ROOT / "tests/vm/boot/run"
@@ -448,7 +462,13 @@ class Session:
                 self.prepared[name] = "" if built else f"the {name} did not build"
             if self.prepared[name]:
                 return self.prepared[name]
-        return ""
+        name = "guest programs"
+        if job.run is not run_in_vm:
+            return ""
+        if name not in self.prepared:
+            built = self.step(name, [str(ROOT / "tests/vm/prepare")])
+            self.prepared[name] = "" if built else f"the {name} did not build"
+        return self.prepared[name]
 
     def run(self, job: Job) -> None:
         """Run one job and record what it yields."""
@@ -498,22 +518,22 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--soak", action="store_true", help="longer, and on further kernels")
     parser.add_argument("--list", action="store_true", help="print the names and end")
     parser.add_argument("patterns", nargs="*", metavar="PATTERN")
     arguments = parser.parse_args()
-    os.environ.setdefault("STORM_S", "60")
+    os.environ.setdefault("STORM_S", str(SOAK_STORM if arguments.soak else STORM))
     # Whatever the locale: a log's odd character must not end the run.
     sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
-    chosen = [job for job in jobs() if selected(job.name, arguments.patterns, job.group)]
+    chosen = [
+        job for job in jobs(arguments.soak) if selected(job.name, arguments.patterns, job.group)
+    ]
     if arguments.list:
         for job in chosen:
             print(job.name + ("/..." if job.group else ""))
         return 0
     session = Session(arguments.patterns)
     started = time.monotonic()
-    prepare = ROOT / "tests/vm/prepare"
-    if any(job.run is run_in_vm for job in chosen) and prepare.exists():
-        session.step("guest programs", [str(prepare)])
     for job in chosen:
         session.run(job)
     return session.close(time.monotonic() - started)
