@@ -2,7 +2,7 @@
 """The demo's part inside the virtual machine: one front end, both allocators.
 
 Prints lines of JSON, each after ``MARK``: ``{"progress": …}`` while it works,
-one ``{"run": …}`` per allocator. Runs as root with the disk to swap to as
+one ``{"run": …}`` per allocator, and for zram one ``{"moving": …}`` each. Runs as root with the disk to swap to as
 /dev/vda; see Documentation/demo.rst for where each figure is read.
 """
 
@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import moving
 from programs import KEEPER, PROGRAMS, WORKERS, Outcome, Program
 
 MARK = "@demo "
@@ -198,12 +199,22 @@ class Zram:
     def __init__(self, modules: tuple[str, ...]) -> None:
         self.modules = modules + (kernel_module("zram"),)
 
-    def start(self) -> None:
-        """Loads the allocator and zram, and swaps to it."""
+    def load(self) -> None:
+        """Loads the allocator and zram, and sets a disk up."""
         for module in self.modules:
             run("insmod", module)
         write(ZRAM / "comp_algorithm", "lzo")
         write(ZRAM / "disksize", "512M")
+
+    def unload(self) -> None:
+        """Empties zram and unloads it with its allocator."""
+        write(ZRAM / "reset", "1")
+        for module in reversed(self.modules):
+            remove_module(Path(module).name.split(".")[0].replace("-", "_"))
+
+    def start(self) -> None:
+        """Loads all, and swaps to zram."""
+        self.load()
         run("mkswap", "/dev/zram0")
         run("swapon", "/dev/zram0")
 
@@ -231,11 +242,9 @@ class Zram:
         }
 
     def stop(self) -> None:
-        """Empties zram and unloads it with its allocator."""
+        """Ends swapping and unloads all."""
         run("swapoff", "/dev/zram0")
-        write(ZRAM / "reset", "1")
-        for module in reversed(self.modules):
-            remove_module(Path(module).name.split(".")[0].replace("-", "_"))
+        self.unload()
 
 
 class Sampler(threading.Thread):
@@ -369,6 +378,15 @@ def one_run(key: str, title: str, front: Zswap | Zram, folder: Path, plant: bool
     tell(run={"key": key, "title": title, "sources": front.sources, "result": result})
 
 
+def move(key: str, title: str, front: Zram, folder: Path) -> None:
+    """Fragments and compacts zram's pool, tells the result."""
+    tell(progress=f"{title}: fragmenting and compacting")
+    front.load()
+    result = moving.measure(folder)
+    front.unload()
+    tell(moving={"key": key, "title": title, "sources": moving.SOURCES, "result": result})
+
+
 def main() -> int:
     """Command line: see ``host.py``, which is the only caller."""
     parser = argparse.ArgumentParser()
@@ -390,6 +408,8 @@ def main() -> int:
         for key, title, front in front_ends(arguments.kind, arguments.build):
             if arguments.only in (None, key):
                 one_run(key, title, front, arguments.inputs, arguments.plant == "corrupt")
+                if isinstance(front, Zram):
+                    move(key, title, front, arguments.inputs)
         del maps
     except GuestError as error:
         tell(error=str(error))

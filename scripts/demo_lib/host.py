@@ -70,6 +70,7 @@ class Machine:
     def __init__(self, root: Path, kind: str, plant: str | None, only: str | None) -> None:
         self.kind = kind
         self.runs: dict[str, Result] = {}
+        self.moving: dict[str, Result] = {}
         self.errors: list[str] = []
         self.log = root / "out" / "vm" / f"demo-{kind}.log"
         self._root, self._plant, self._only = root, plant, only
@@ -110,6 +111,9 @@ class Machine:
                 "sources": run["sources"],
             }
             say(f"{run['title']}: done in {run['result']['seconds']} s")
+        elif "moving" in message:
+            moved = message["moving"]
+            self.moving[moved["key"]] = moved
         elif "error" in message:
             self.errors.append(message["error"])
 
@@ -180,6 +184,41 @@ def shortfalls(run: Result) -> list[str]:
     return complaints
 
 
+def moving_complaints(moving: dict[str, Result], only: str | None) -> list[str]:
+    """What is wrong with the figures of fragmenting and compacting."""
+    complaints = []
+    for provider in PROVIDERS:
+        if only not in (None, provider):
+            continue
+        if provider not in moving:
+            complaints.append(f"moving, {provider}: no result")
+            continue
+        title, result = moving[provider]["title"], moving[provider]["result"]
+        if result["corrupt"]:
+            complaints.append(f"{title}: {result['corrupt']} pages damaged by compaction")
+        if result["pool_pages_compacted"] >= result["pool_pages_full"]:
+            complaints.append(f"{title}: no page came back, though half were freed")
+    return complaints
+
+
+def moving_table(moving: dict[str, Result]) -> str:
+    """What fragmenting and compacting did, side by side."""
+    rows = (
+        ("pages stored", "stored_pages"),
+        ("pool, in pages", "pool_pages_full"),
+        ("… a random half freed", "pool_pages_fragmented"),
+        ("… compacted", "pool_pages_compacted"),
+        ("pages returned by that", "pages_returned"),
+        ("pages damaged", "corrupt"),
+    )
+    width = 24 + 14 * len(PROVIDERS)
+    lines = [f"{'zram, moved together':<24}{'zsmalloc_rs':>14}{'C zsmalloc':>14}", "-" * width]
+    for label, key in rows:
+        cells = (f"{moving[p]['result'][key]:,}" if p in moving else "–" for p in PROVIDERS)
+        lines.append(f"{label:<24}" + "".join(f"{cell:>14}" for cell in cells))
+    return "\n".join(lines)
+
+
 def megabytes(count: float) -> str:
     """Bytes in MB, for the table."""
     return f"{count / 1e6:,.1f} MB"
@@ -220,7 +259,9 @@ def table(runs: dict[str, dict[str, Result]], expected: dict[str, Outcome]) -> s
     return "\n".join(lines)
 
 
-def report(runs: dict[str, dict[str, Result]], corrupt: int, splats: int) -> Result:
+def report(
+    runs: dict[str, dict[str, Result]], moving: dict[str, Result], corrupt: int, splats: int
+) -> Result:
     """The content of out/demo.json."""
     content: Result = {
         kind: {
@@ -230,11 +271,14 @@ def report(runs: dict[str, dict[str, Result]], corrupt: int, splats: int) -> Res
         }
         for kind in FRONT_ENDS
     }
+    content["moving"] = {provider: moved["result"] for provider, moved in moving.items()}
     content["corrupt"] = corrupt
     content["splats"] = splats
     content["sources"] = {
         kind: next(iter(runs[kind].values()))["sources"] for kind in FRONT_ENDS if runs[kind]
     }
+    for moved in moving.values():
+        content["sources"]["moving"] = moved["sources"]
     content["runs"] = {
         kind: {
             provider: {
@@ -264,6 +308,7 @@ def demo(arguments: argparse.Namespace) -> int:
     expected = expected_outcomes(inputs)
 
     runs: dict[str, dict[str, Result]] = {kind: {} for kind in FRONT_ENDS}
+    moving: dict[str, Result] = {}
     complaints: list[str] = []
     corrupt = splats = 0
     for kind in FRONT_ENDS:
@@ -271,6 +316,7 @@ def demo(arguments: argparse.Namespace) -> int:
         splats += machine.run()
         complaints += [f"{kind}: {error}" for error in machine.errors]
         runs[kind] = machine.runs
+        moving |= machine.moving
         for provider in PROVIDERS:
             run = machine.runs.get(provider)
             if run is None:
@@ -281,8 +327,10 @@ def demo(arguments: argparse.Namespace) -> int:
             corrupt += damaged
             complaints += what + shortfalls(run)
 
-    path.write_text(json.dumps(report(runs, corrupt, splats), indent=2) + "\n")
-    print(f"\n{table(runs, expected)}\n")
+    corrupt += sum(moved["result"]["corrupt"] for moved in moving.values())
+    complaints += moving_complaints(moving, arguments.only)
+    path.write_text(json.dumps(report(runs, moving, corrupt, splats), indent=2) + "\n")
+    print(f"\n{table(runs, expected)}\n\n{moving_table(moving)}\n")
     print(
         f"corrupt results: {corrupt}   splats in the kernel logs: {splats}   figures: out/demo.json"
     )
