@@ -347,7 +347,7 @@ def jobs(soak: bool) -> Iterator[Job]:
                 run_boot,
                 flavour,
                 group=True,
-                limit=300,
+                limit=600,
                 options={"command": str(boot)},
             )
         if flavour == "debug":
