@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Runs the parts of the benchmark in VMs and gathers their figures.
+
+    scripts/bench [PART...]
+
+Parts:
+  cost      instructions of single operations (QEMU -icount), ours and C
+  memory    all memory per live byte while a pool grows, churns and drains
+  threads   two threads on one pool (TCG on two CPUs; only ratios mean anything)
+  zram      one image through zram on both
+
+Raw results are kept in out/bench/PART.jsonl, so that parts can be repeated by
+themselves. out/bench.json and the report are made from what is there; figures
+of parts that were never run are absent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import figures  # noqa: E402
+
+ROOT = Path(os.environ["ROOT"])
+OUT = Path(os.environ["OUT"])
+GUEST = "scripts/bench_lib/guest.py"
+SIDES = ("ours", "c")
+OBJECTS = 40_000
+POPULATIONS = (5_000, 40_000, 150_000)
+THREAD_RUNS = 11
+
+
+def say(text: str) -> None:
+    """A progress line."""
+    print(f"[bench] {text}", file=sys.stderr, flush=True)
+
+
+def histogram(name: str) -> list[int]:
+    """The shares of a shipped size distribution."""
+    path = ROOT / f"tests/bench/histograms/{name}.json"
+    shares: list[int] = json.loads(path.read_text(encoding="utf-8"))["shares"]
+    return shares
+
+
+def run_vm(
+    name: str,
+    commands: list[str],
+    *,
+    icount: bool,
+    options: tuple[str, ...] = (),
+    program: str = GUEST,
+    limit: int = 900,
+) -> list[figures.Record]:
+    """Boot a VM, run the commands in it, return the results."""
+    command = [str(ROOT / "scripts/vm"), "--kernel", "normal", "--name", f"bench-{name}"]
+    command += ["--timeout", str(limit), "--memory", "1G", *options]
+    command += ["--icount"] if icount else ["--cpus", "2"]
+    command += ["--", "/usr/bin/python3", program, *commands]
+    say(f"{name}: {len(commands)} steps in a VM")
+    records: list[figures.Record] = []
+    started = time.monotonic()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout
+        for line in process.stdout:
+            if line.startswith("RESULT "):
+                records.append(json.loads(line.removeprefix("RESULT ")))
+            else:
+                print(f"  {line.rstrip()}", file=sys.stderr, flush=True)
+    if process.returncode != 0:
+        sys.exit(f"[bench] {name}: the VM's exit status is {process.returncode}; see out/vm/bench-{name}.log")
+    say(f"{name}: {len(records)} results in {time.monotonic() - started:.0f} s")
+    return records
+
+
+def with_sizes(commands: list[str], mix: str = "lzo-rle") -> list[str]:
+    """The guest program's arguments for a size distribution."""
+    return ["--params", "sizes=" + ",".join(map(str, histogram(mix))), *commands]
+
+
+def part_cost() -> list[figures.Record]:
+    """Instructions of single operations."""
+    steps = [
+        f"{side}:{command}"
+        for command in (f"cost {OBJECTS}", f"aged {OBJECTS}", "static 64")
+        for side in SIDES
+    ]
+    return run_vm("cost", with_sizes(steps), icount=True)
+
+
+def part_memory() -> list[figures.Record]:
+    """Memory at three populations, in churn, compacted and draining."""
+    steps: list[str] = []
+    for count in POPULATIONS:
+        for side in SIDES:
+            steps.append(f"{side}:open {count}")
+            steps += [f"{side}:fill {count * tenth // 10}" for tenth in range(1, 11)]
+            steps += [f"{side}:churn {count // 2}" for _ in range(6)]
+            steps += [f"{side}:drain {count * left // 100}" for left in range(90, 0, -10)]
+            steps += [f"{side}:fill {count}", f"{side}:churn {count}", f"{side}:compact"]
+            steps.append(f"{side}:close")
+    # Caches of their own, so that what is in them can be told apart.
+    return run_vm(
+        "memory", with_sizes(steps), icount=False, options=("--append", "slab_nomerge"), limit=1800
+    )
+
+
+def part_threads() -> list[figures.Record]:
+    """One and two threads, ours and C in turn."""
+    steps = [
+        f"{side}:threads {threads}"
+        for _ in range(THREAD_RUNS)
+        for threads in (1, 2)
+        for side in SIDES
+    ]
+    return run_vm("threads", with_sizes(steps), icount=False, limit=1800)
+
+
+PARTS = {"cost": part_cost, "memory": part_memory, "threads": part_threads}
+
+
+def main() -> None:
+    """Run the chosen parts, then write what is known."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help="all if none is given")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        sys.exit(f"[bench] there is no part {' or '.join(sorted(unknown))}; parts are {', '.join(PARTS)}")
+    raw = OUT / "bench"
+    raw.mkdir(parents=True, exist_ok=True)
+    for name in arguments.parts or PARTS:
+        records = PARTS[name]()
+        lines = "".join(json.dumps(record) + "\n" for record in records)
+        (raw / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    result = figures.collect(raw)
+    target = OUT / "bench.json"
+    target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(figures.table(result))
+    say(f"figures are in {target.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Turns the raw results of the benchmark into figures and ratios (ours / C)."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+PAGE_SIZE = 4096
+SIDES = ("ours", "c")
+
+# Operations with one figure: key of the ratio, name of the series, and whether
+# the mean or the median stands for it. Creation has outliers of millions of
+# instructions in C (it waits for RCU and workers), so the median.
+OPERATIONS = {
+    "map_ro": "mean",
+    "map_rw": "mean",
+    "map_wo": "mean",
+    "map_aged_ro": "mean",
+    "map_aged_rw": "mean",
+    "read": "mean",
+    "free": "mean",
+    "free_drain": "mean",
+    "malloc_steady": "mean",
+    "malloc_fill": "mean",
+    "pair": "mean",
+    "compact_object": "mean",
+    "migrate_page": "mean",
+    "create": "median",
+    "destroy": "median",
+}
+
+# What each CPU costs while the module is loaded, whatever the pools hold: the
+# buffer of a page, and with ours a magazine of 64 words and some counters
+# (rust/object/words.rs, bounce.rs; rust/pool/shared.rs). C: mm/zsmalloc.c,
+# struct mapping_area.
+CPUS = 2
+BYTES_PER_CPU = {"ours": PAGE_SIZE + 65 * 8 + 64, "c": PAGE_SIZE + 24}
+
+
+def read(raw: Path, part: str) -> list[Record]:
+    """The results of a part; none if it was not run."""
+    path = raw / f"{part}.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def costs(records: list[Record]) -> dict[str, Record]:
+    """Of each operation the mean and quantiles of both sides."""
+    found: dict[str, Record] = {}
+    for record in records:
+        if record.get("op") in OPERATIONS and record["count"] and "threads" not in record:
+            entry: Record = {"mean": round(record["sum"] / record["count"], 1), "count": record["count"]}
+            if quantiles := record.get("quantiles"):
+                names = ("min", "p10", "p25", "median", "p75", "p90", "p99", "max")
+                entry.update(zip(names, quantiles, strict=True))
+            found.setdefault(record["op"], {})[record["side"]] = entry
+    return found
+
+
+def ratio(entry: Record, which: str) -> float | None:
+    """Ours divided by C's."""
+    if not all(side in entry and which in entry[side] for side in SIDES):
+        return None
+    return round(entry["ours"][which] / entry["c"][which], 4)
+
+
+def cost_ratios(found: dict[str, Record]) -> dict[str, float]:
+    """The ratios of all operations, and of what is put together from several."""
+    ratios: dict[str, float] = {}
+    for name, which in OPERATIONS.items():
+        if name in found and (value := ratio(found[name], which)) is not None:
+            ratios[name] = value
+        if name in found and name.startswith("map") and (value := ratio(found[name], "median")):
+            ratios[f"{name}_median"] = value
+    if "map_aged_ro" in ratios and "map_aged_rw" in ratios:
+        ratios["map_aged"] = max(ratios["map_aged_ro"], ratios["map_aged_rw"])
+    if "create" in found and "destroy" in found:
+        sums = [sum(found[name][side]["median"] for name in ("create", "destroy")) for side in SIDES]
+        ratios["create_destroy"] = round(sums[0] / sums[1], 4)
+    return ratios
+
+
+def single_figures(records: list[Record]) -> dict[str, Record]:
+    """Figures that are no series, by name and side."""
+    found: dict[str, Record] = {}
+    for record in records:
+        if "figure" in record:
+            value = record["value"]
+            if "of" in record:
+                value = round(value / record["of"], 4) if record["of"] else 0
+            found.setdefault(record["figure"], {})[record["side"]] = value
+    return found
+
+
+def whole_memory(record: Record, pool_bytes: Record) -> int:
+    """All memory behind a pool, in bytes."""
+    side = record["side"]
+    own = record["pages"] * PAGE_SIZE + record["handles"] + record["zspages"]
+    return own + pool_bytes.get(side, 0) + CPUS * BYTES_PER_CPU[side]
+
+
+def memory_points(records: list[Record], pool_bytes: Record) -> dict[str, dict[str, list[Record]]]:
+    """By population and side: the memory after each step."""
+    points: dict[str, dict[str, list[Record]]] = {}
+    population: dict[str, int] = {}
+    runs: dict[str, list[Record]] = {side: [] for side in SIDES}
+    for record in records:
+        if "memory" not in record:
+            continue
+        side = record["side"]
+        steps = runs[side]
+        # A population begins with its first tenth.
+        if record["memory"] == "fill" and (not steps or steps[-1]["step"] == "compact"):
+            steps = runs[side] = []
+            population[side] = record["objects"] * 10
+        whole = whole_memory(record, pool_bytes)
+        steps.append(
+            {
+                "step": record["memory"],
+                "objects": record["objects"],
+                "live_bytes": record["live_bytes"],
+                "pages": record["pages"],
+                "handles": record["handles"],
+                "zspages": record["zspages"],
+                "whole": whole,
+                "per_byte": round(whole / record["live_bytes"], 4) if record["live_bytes"] else None,
+                "classes": record.get("classes", []),
+            }
+        )
+        points.setdefault(str(population[side]), {})[side] = steps
+    return points
+
+
+def pick(steps: list[Record], step: str, objects: int | None = None) -> float | None:
+    """Memory per live byte after the last step of this kind (with this many objects)."""
+    found = [
+        point["per_byte"]
+        for point in steps
+        if point["step"] == step and (objects is None or point["objects"] == objects)
+    ]
+    return found[-1] if found else None
+
+
+def memory_figures(points: dict[str, dict[str, list[Record]]]) -> dict[str, Record]:
+    """Memory per live byte in the states that have a target."""
+    found: dict[str, Record] = {}
+    for population, sides in points.items():
+        count = int(population)
+        short = f"{count // 1000}k"
+        for side, steps in sides.items():
+            values = {f"mem_{short}_compacted": pick(steps, "compact")}
+            # The churn before the drain, not the one after it.
+            drain = next((i for i, p in enumerate(steps) if p["step"] == "drain"), len(steps))
+            values[f"mem_{short}_steady"] = pick(steps[:drain], "churn")
+            for gone in (50, 80, 90):
+                left = count * (100 - gone) // 100
+                values[f"mem_{short}_drained_{gone}"] = pick(steps, "drain", left)
+            for name, value in values.items():
+                if value is not None:
+                    found.setdefault(name, {})[side] = value
+    return found
+
+
+def thread_figures(records: list[Record]) -> dict[str, Record]:
+    """Nanoseconds of a step, all runs; and the ratios run by run."""
+    runs: dict[str, dict[str, list[float]]] = {}
+    for record in records:
+        if "threads" in record:
+            name = f"t{record['threads']}_{record['op']}"
+            runs.setdefault(name, {}).setdefault(record["side"], []).append(
+                record["picoseconds"] / 1000
+            )
+    found: dict[str, Record] = {}
+    for name, sides in runs.items():
+        if set(sides) != set(SIDES):
+            continue
+        ratios = [ours / c for ours, c in zip(sides["ours"], sides["c"], strict=False)]
+        found[name] = {
+            "ours": round(statistics.median(sides["ours"]), 1),
+            "c": round(statistics.median(sides["c"]), 1),
+            "runs": len(ratios),
+            "ratio": round(statistics.median(ratios), 4),
+            "ratio_min": round(min(ratios), 4),
+            "ratio_max": round(max(ratios), 4),
+        }
+    return found
+
+
+def collect(raw: Path) -> Record:
+    """All figures that there are raw results for."""
+    cost_records = read(raw, "cost")
+    found = costs(cost_records)
+    singles = single_figures(cost_records)
+    points = memory_points(read(raw, "memory"), singles.get("bytes_of_empty_pool", {}))
+    memory = memory_figures(points)
+    threads = thread_figures(read(raw, "threads"))
+    ratios: dict[str, float] = cost_ratios(found)
+    for name, sides in memory.items():
+        if set(sides) == set(SIDES):
+            ratios[name] = round(sides["ours"] / sides["c"], 4)
+    if "mem_5k_drained_90" in ratios:
+        drained = [value for name, value in ratios.items() if name.endswith("drained_90")]
+        ratios["mem_drained_90"] = max(drained)
+    for name, entry in threads.items():
+        if name.startswith("t2"):
+            ratios[name] = entry["ratio"]
+    return {
+        "ratio": ratios,
+        "instructions": found,
+        "figures": singles,
+        "memory_per_live_byte": memory,
+        "nanoseconds": threads,
+        "memory_steps": points,
+    }
+
+
+# Targets: Documentation/benchmarks.
+TARGETS = {
+    "map_ro": 0.20,
+    "map_rw": 0.15,
+    "map_ro_median": 0.30,
+    "map_aged": 0.70,
+    "free": 0.5,
+    "free_drain": 0.65,
+    "malloc_steady": 0.65,
+    "malloc_fill": 0.7,
+    "pair": 0.75,
+    "compact_object": 0.75,
+    "migrate_page": 0.95,
+    "create_destroy": 0.3,
+    "t2_map": 0.14,
+    "t2_churn": 0.6,
+    "t2_alloc_free": 0.7,
+    "mem_5k_steady": 0.85,
+    "mem_5k_compacted": 0.85,
+    "mem_150k_steady": 1.0,
+    "mem_drained_90": 0.5,
+    "zram_mem_per_byte": 0.98,
+}
+
+
+def absolute(result: Record, name: str, side: str) -> str:
+    """A figure of one side, as it stands in the table."""
+    if entry := result["instructions"].get(name):
+        return f"{entry[side]['mean']:.0f}" + (
+            f" ({entry[side]['median']})" if "median" in entry[side] else ""
+        )
+    if entry := result["memory_per_live_byte"].get(name):
+        return f"{entry[side]:.3f}"
+    if entry := result["nanoseconds"].get(name):
+        return f"{entry[side]:.0f} ns"
+    return ""
+
+
+def table(result: Record) -> str:
+    """All ratios with their targets, for a terminal."""
+    lines = [f"{'':24} {'ours':>18} {'C':>18} {'ratio':>7} {'target':>7}"]
+    for name, value in result["ratio"].items():
+        target = TARGETS.get(name)
+        state = "" if target is None else "ok" if value <= target else "MISSED"
+        lines.append(
+            f"{name:24} {absolute(result, name, 'ours'):>18} {absolute(result, name, 'c'):>18}"
+            f" {value:7.3f} {target if target is not None else '':>7} {state}"
+        )
+    return "\n".join(lines)
