@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What the tests of moving objects (tests/vm/moving_*.sh) share; to be sourced
+# after lib.sh.
+
+# find_blocks: BLOCKS, the program of blocks.c.
+find_blocks() {
+	BLOCKS=$ROOT/out/vm-tests/blocks
+	if [ ! -x "$BLOCKS" ] || [ "$TESTS/blocks.c" -nt "$BLOCKS" ]; then
+		BLOCKS=$WORK/blocks
+		gcc -O2 -static -pthread -o "$BLOCKS" "$TESTS/blocks.c"
+	fi
+}
+
+# expect_blocks_notices DEVICE: a comparison that cannot fail proves nothing: a
+# damaged block must be seen. Writes to the device.
+expect_blocks_notices() {
+	local seen=0
+	"$BLOCKS" fill "$1" --blocks 64 >/dev/null
+	"$BLOCKS" check "$1" --blocks 64 --plant >/dev/null 2>&1 || seen=$?
+	[ "$seen" = 1 ] || fail "blocks does not notice a damaged block (exit status $seen)"
+}
+
+# zram_size DEVICE MEGABYTES: sets up /dev/DEVICE.
+zram_size() {
+	echo lzo-rle >"/sys/block/$1/comp_algorithm"
+	echo "$2M" >"/sys/block/$1/disksize"
+}
+
+# ---- what moved ----
+
+# pool POOL KEY: a figure of one of our pools (pages_migrated,
+# migrations_refused, pages_compacted ...).
+pool() {
+	value "$DEBUGFS/zsmalloc_rs/$1/stats" "$2"
+}
+
+# vm_events: remembers the kernel's counters of moved pages; vm_event KEY prints
+# how much one grew since.
+vm_events() {
+	cp /proc/vmstat "$WORK/vmstat"
+}
+
+vm_event() {
+	echo $(($(value /proc/vmstat "$1") - $(value "$WORK/vmstat" "$1")))
+}
+
+# ---- movers ----
+
+MOVERS=()
+
+# Nobody writes to it.
+mkfifo "$WORK/nap"
+exec {NAP}<>"$WORK/nap"
+
+# nap SECONDS: sleeps without a program, which might have to be read again from
+# the host after each shrink.
+nap() {
+	read -r -t "$1" -u "$NAP" _ || true
+}
+
+# mover PAUSE COMMAND...: runs COMMAND over and over in the background, with
+# pauses of so many seconds, until stop_movers.
+mover() {
+	local pause=$1
+	shift
+	(
+		trap 'exit 0' TERM
+		while "$@" 2>>"$WORK/movers"; do
+			nap "$pause"
+		done
+		echo "$* failed" >>"$WORK/movers"
+	) &
+	MOVERS+=($!)
+}
+
+# stop_movers: ends them; fails if one of them ended before.
+stop_movers() {
+	local pid
+	for pid in "${MOVERS[@]}"; do
+		kill -TERM "$pid" 2>/dev/null || fail "a mover gave up: $(tail -n 1 "$WORK/movers")"
+	done
+	for pid in "${MOVERS[@]}"; do
+		wait "$pid" || true
+	done
+	MOVERS=()
+}
+
+# compact_memory: the kernel moves all movable pages together.
+compact_memory() {
+	echo 1 >/proc/sys/vm/compact_memory
+}
+
+# compact_pool DEVICE: zs_compact(), by zram's attribute.
+compact_pool() {
+	echo 1 >"/sys/block/$1/compact"
+}
+
+# shrink: asks every shrinker, ours too.
+shrink() {
+	echo 2 >/proc/sys/vm/drop_caches
+}
