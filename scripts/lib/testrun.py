@@ -320,6 +320,15 @@ def jobs(soak: bool) -> Iterator[Job]:
             limit=600,
             options={"command": "scripts/lint"},
         )
+    if (ROOT / "tests/lint/atomics").exists():
+        module = OUT / "build/normal/zsmalloc-rs.ko"
+        yield Job(
+            "atomics",
+            run_command,
+            "normal",
+            limit=60,
+            options={"command": f"tests/lint/atomics {shlex.quote(str(module))}"},
+        )
     manifest = ROOT / "tests/host/Cargo.toml"
     if manifest.exists():
         test = (
