@@ -192,9 +192,11 @@ impl Zpdesc {
     }
 
     /// Writes the page's place in its chain and where the first object that begins on it does, in
-    /// bytes. The page's type stays.
+    /// bytes: the latter is for who looks at a memory dump, as with C zsmalloc. The page's type
+    /// stays.
     pub(crate) fn set_first_obj_offset(&self, place: usize, offset: usize) {
         let bits = (place << PlaceBits::OFFSET_BITS) | (offset & (PAGE_SIZE - 1));
+        // It always fits, by the assertions on `PlaceBits`.
         let owned = u32::try_from(bits).unwrap_or(0) & PlaceBits::MASK;
         let type_bits = self.first_obj_offset.load(Ordering::Relaxed) & !PlaceBits::MASK;
         self.first_obj_offset
@@ -416,11 +418,12 @@ pub(crate) fn init() {
 
 /// Can one range of addresses cover the end of `first` and the start of `second`?
 ///
-/// False where addresses are continuous but something beside them is not: KMSAN's shadow, or
-/// descriptors of different memory sections.
+/// False where addresses are continuous but something beside them is not: KMSAN's shadow, or the
+/// array of descriptors, which scatterlists walk. Without VMEMMAP that ends with each section.
 #[inline(always)]
 pub(crate) fn are_adjacent(first: &Zpdesc, second: &Zpdesc) -> bool {
-    cfg!(CONFIG_SPARSEMEM_VMEMMAP)
-        && !cfg!(CONFIG_KMSAN)
-        && first.pfn().wrapping_add(1) == second.pfn()
+    let size = size_of::<bindings::page>();
+    !cfg!(CONFIG_KMSAN)
+        && addr_of(first.page()).wrapping_add(size) == addr_of(second.page())
+        && (cfg!(CONFIG_SPARSEMEM_VMEMMAP) || first.pfn().wrapping_add(1) == second.pfn())
 }

@@ -9,8 +9,11 @@ use super::{
     evict::{EvictFn, Handler},
     instance::Instance,
 };
-use crate::kapi::{bindings, conv::ptr_at, gfp::Gfp, zpool::MapMode};
-use crate::logic::conv::u32_to_usize;
+use crate::kapi::{bindings, conv::ptr_at, gfp::Gfp};
+use crate::logic::{
+    conv::{u32_to_usize, usize_to_isize},
+    map_mode::MapMode,
+};
 use crate::object::handle::Handle;
 use crate::pool::{reclaim::Evict, Pool};
 use core::ptr::{null_mut, NonNull};
@@ -20,8 +23,9 @@ use kernel::{
     str::CStr,
 };
 
-/// Error numbers are the last page of the address space: `IS_ERR_VALUE()`.
-const FIRST_ERROR: usize = usize::MAX - 4094;
+/// The highest number that is no error, `MAX_ERRNO` being 4095. Kernel addresses are below, where
+/// numbers are taken as signed; user addresses and 0 are above.
+const LAST_ADDRESS: isize = -4096;
 
 /// The handle behind a number; `None` for 0, error pointers and what cannot be a handle.
 ///
@@ -30,7 +34,7 @@ const FIRST_ERROR: usize = usize::MAX - 4094;
 /// Any other number must be a handle that was given out and whose object is not freed.
 #[inline(always)]
 pub(super) unsafe fn handle_from_raw(raw: usize) -> Option<Handle> {
-    if raw % 8 != 0 || raw >= FIRST_ERROR {
+    if usize_to_isize(raw) > LAST_ADDRESS || raw % 8 != 0 {
         return None;
     }
     // SAFETY: A live object's handle points to its word, by this function's contract.

@@ -3,10 +3,8 @@
 //! The zpool driver "zsmalloc_rs": zswap's way in.
 
 use super::{cabi::handle_from_raw, instance::Instance};
-use crate::kapi::{
-    gfp::Gfp,
-    zpool::{Driver, MapMode},
-};
+use crate::kapi::{gfp::Gfp, zpool::Driver};
+use crate::logic::map_mode::MapMode;
 use kernel::{ffi::c_void, prelude::*, str::CStr};
 
 /// The driver.

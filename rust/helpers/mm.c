@@ -35,7 +35,7 @@ struct zone *rust_helper_page_zone(struct page *page)
 	return page_zone(page);
 }
 
-phys_addr_t rust_helper_virt_to_phys(void *addr)
+void *rust_helper_phys_to_virt(phys_addr_t addr)
 {
-	return virt_to_phys(addr);
+	return phys_to_virt(addr);
 }

@@ -2,9 +2,9 @@
 
 #include <linux/percpu.h>
 
-void *rust_helper_raw_cpu_ptr(void __percpu *ptr)
+unsigned long rust_helper_my_cpu_offset(void)
 {
-	return raw_cpu_ptr(ptr);
+	return __my_cpu_offset;
 }
 
 void *rust_helper_per_cpu_ptr(void __percpu *ptr, int cpu)

@@ -12,7 +12,7 @@ void rust_helper_preempt_enable(void)
 	preempt_enable();
 }
 
-bool rust_helper_in_interrupt(void)
+unsigned int rust_helper_zsrs_preempt_count(void)
 {
-	return in_interrupt();
+	return preempt_count();
 }

@@ -12,9 +12,14 @@
 #include <linux/mm_types.h>
 #include <linux/mmzone.h>
 #include <linux/pagemap.h>
+#include <linux/preempt.h>
 #include <linux/zpool.h>
 
 /* Expressions that bindgen cannot evaluate by itself. */
+#ifdef CONFIG_X86_64
+const size_t RUST_CONST_HELPER_PCPU_HOT_PREEMPT_COUNT = offsetof(struct pcpu_hot, preempt_count);
+#endif
+const u32 RUST_CONST_HELPER_INTERRUPT_BITS = NMI_MASK | HARDIRQ_MASK | SOFTIRQ_MASK;
 const size_t RUST_CONST_HELPER_ZPDESC_MAPPING_MOVABLE = PAGE_MAPPING_MOVABLE;
 const gfp_t RUST_CONST_HELPER___GFP_MOVABLE = __GFP_MOVABLE;
 const u32 RUST_CONST_HELPER_ZPDESC_PAGE_SHIFT = PAGE_SHIFT;

@@ -11,24 +11,17 @@ use super::{
 };
 use crate::logic::conv::u64_to_usize;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use kernel::{ffi::c_void, prelude::*};
 
-/// Kernel address minus physical address of every byte of the direct map, modulo 2^64.
+/// Kernel address minus physical address of every byte of the direct map, modulo 2^64. Addresses
+/// have no KASAN tag, or the one that matches all.
 static OFFSET: AtomicUsize = AtomicUsize::new(0);
 
-/// Works out the offset of the direct map. Once, before anything else here is used. May sleep.
-pub(crate) fn init() -> Result {
-    // Slab memory lies in the direct map.
-    let probe = KBox::new(0u64, GFP_KERNEL)?;
-    let virt: *const u64 = &*probe;
-    // SAFETY: `virt` is an address in the direct map; nothing is accessed.
-    let phys = unsafe { bindings::virt_to_phys(virt.cast_mut().cast::<c_void>()) };
+/// Works out the offset of the direct map. Once, before anything else here is used.
+pub(crate) fn init() {
+    // SAFETY: Address arithmetic; nothing is accessed.
+    let start = unsafe { bindings::phys_to_virt(0) };
     // Relaxed: only this module's callers read it, and module init is ordered before them.
-    OFFSET.store(
-        addr_of(virt).wrapping_sub(u64_to_usize(phys)),
-        Ordering::Relaxed,
-    );
-    Ok(())
+    OFFSET.store(addr_of(start), Ordering::Relaxed);
 }
 
 /// The kernel address of a physical address, `__va()`.

@@ -20,6 +20,8 @@ pub(crate) mod percpu;
 pub(crate) mod pinned_slice;
 pub(crate) mod sched;
 pub(crate) mod shrinker;
+pub(crate) mod spinlock;
+pub(crate) mod this_cpu;
 pub(crate) mod warn;
 pub(crate) mod workqueue;
 pub(crate) mod zpool;

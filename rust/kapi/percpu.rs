@@ -7,6 +7,7 @@ use super::{
     cpumask::{possible_cpus, Cpu},
     gfp::Gfp,
     sched::PreemptGuard,
+    this_cpu,
 };
 use core::ptr::NonNull;
 use kernel::{error::code::ENOMEM, ffi::c_void, prelude::*};
@@ -62,10 +63,10 @@ impl<T: Sync> PerCpu<T> {
     /// The value of the CPU that the task happens to run on; it may run elsewhere a moment later.
     #[inline(always)]
     pub(crate) fn current_cpu(&self) -> &T {
-        // SAFETY: `ptr` is a per-CPU pointer by the invariant.
-        let slot = unsafe { bindings::raw_cpu_ptr(self.ptr.as_ptr().cast::<c_void>()) };
-        // SAFETY: Initialised by the invariant, and lives as long as `self`.
-        unsafe { &*slot.cast::<T>() }
+        let slot = self.ptr.as_ptr().wrapping_byte_add(this_cpu::offset());
+        // SAFETY: A per-CPU pointer and the CPU's offset give the CPU's value, which is
+        // initialised by the invariant and lives as long as `self`.
+        unsafe { &*slot }
     }
 
     /// The value of any CPU.

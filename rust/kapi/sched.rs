@@ -3,7 +3,7 @@
 //! Staying on a CPU and leaving it (`<linux/preempt.h>`, `<linux/local_lock.h>`,
 //! `<linux/sched.h>`).
 
-use super::bindings;
+use super::{bindings, this_cpu};
 use core::{
     marker::PhantomData,
     sync::atomic::{compiler_fence, Ordering},
@@ -80,11 +80,13 @@ pub(crate) fn enable() {
     }
 }
 
+/// The bits of the preemption count that `in_interrupt()` looks at.
+const INTERRUPTS: u32 = bindings::INTERRUPT_BITS;
+
 /// In a hard interrupt, a soft interrupt or an NMI, or with soft interrupts disabled.
 #[inline(always)]
 pub(crate) fn in_interrupt() -> bool {
-    // SAFETY: Reads the preemption count of the current task.
-    unsafe { bindings::in_interrupt() }
+    this_cpu::preempt_count() & INTERRUPTS != 0
 }
 
 /// Tells the CPU that this is a busy-wait loop.

@@ -3,6 +3,7 @@
 //! zpool drivers (`<linux/zpool.h>`): how zswap reaches an allocator.
 
 use super::{bindings, gfp::Gfp};
+use crate::logic::map_mode::MapMode;
 use core::marker::PhantomData;
 use kernel::{
     c_str,
@@ -13,30 +14,6 @@ use kernel::{
     types::ForeignOwnable,
     ThisModule,
 };
-
-/// How a mapped object will be used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum MapMode {
-    /// Read and written.
-    ReadWrite,
-    /// Read only: nothing is copied back.
-    ReadOnly,
-    /// Written whole: nothing is copied in.
-    WriteOnly,
-}
-
-impl MapMode {
-    /// The mode of a C caller. `enum zpool_mapmode` and `enum zs_mapmode` have the same values;
-    /// unknown ones are read-write, which is always right.
-    #[inline(always)]
-    pub(crate) fn from_raw(mode: u32) -> Self {
-        match mode {
-            1 => Self::ReadOnly,
-            2 => Self::WriteOnly,
-            _ => Self::ReadWrite,
-        }
-    }
-}
 
 /// A zpool driver. Handles are opaque here; the implementer gave them out and knows what they are.
 pub(crate) trait Driver {

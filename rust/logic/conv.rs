@@ -3,7 +3,7 @@
 //! Integer conversions that cannot lose a bit.
 //!
 //! The only module in which `as` is written. Every function widens on all targets the kernel
-//! crate supports with this module (64 bit only: `zsmalloc_rs.rs` refuses others).
+//! crate supports with this module (64 bit only: `Kbuild` refuses others).
 
 /// Widens an index or a byte count below 64 KiB.
 #[inline(always)]
@@ -55,7 +55,7 @@ pub const fn usize_to_u64(v: usize) -> u64 {
     reason = "the module for it"
 )]
 pub const fn usize_to_isize(v: usize) -> isize {
-    v as isize // CAST: the caller's counts are far below isize::MAX.
+    v as isize // CAST: the same bits; who has a count has one far below isize::MAX.
 }
 
 /// Reads `u64` as `usize`.

@@ -13,7 +13,7 @@ use super::header::{Header, END};
 /// # Invariants
 ///
 /// `inuse <= bump`; slots at `bump` and above were never used, and exactly `bump - inuse` slots
-/// are on the list that starts at `head`.
+/// are on the list that starts at `head`. Unless [sealed](Self::sealed): then `inuse` is too large.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Slots {
     /// First slot of the free list, or [`END`].
@@ -86,6 +86,17 @@ impl Slots {
             head: self.head,
             bump: self.bump.wrapping_add(1),
             inuse: self.inuse.wrapping_add(1),
+        }
+    }
+
+    /// A zspage of `objs` slots whose free list was overwritten: it looks full until objects are
+    /// freed, and never empty again, so what is left of it stays where it is.
+    #[inline(always)]
+    pub const fn sealed(self, objs: u16) -> Self {
+        Self {
+            head: END,
+            bump: self.bump,
+            inuse: objs,
         }
     }
 

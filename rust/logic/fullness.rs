@@ -33,13 +33,12 @@ impl Group {
         if inuse >= objs {
             return FULL;
         }
-        // 0 < inuse < objs, so the ratio is 0..=99 and the group 1..=10.
-        let ratio = match (u16_to_u32(inuse).wrapping_mul(100)).checked_div(u16_to_u32(objs)) {
-            Some(ratio) => ratio,
+        let tenths = match (u16_to_u32(inuse).wrapping_mul(10)).checked_div(u16_to_u32(objs)) {
+            Some(tenths) => tenths,
             None => 0,
         };
-        // INVARIANT: 99 / 10 + 1 = 10.
-        Self(low_u8(ratio / 10).wrapping_add(1))
+        // INVARIANT: 0 < inuse < objs, so there are 0 to 9 whole tenths.
+        Self(low_u8(tenths).wrapping_add(1))
     }
 
     /// The group as an array index, below [`NR_GROUPS`].

@@ -18,6 +18,7 @@ pub mod conv;
 pub mod freelist;
 pub mod fullness;
 pub mod header;
+pub mod map_mode;
 pub mod size_class;
 pub mod span;
 pub mod stats;

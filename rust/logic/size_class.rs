@@ -110,8 +110,6 @@ const fn chain_size(page_size: u32, max_chain: u32, size: u32) -> u32 {
 /// `by_index[..nr_indexes]` holds numbers below `nr_classes`, and `classes[..nr_classes]` have
 /// non-zero `size`, `objs` and `pages`.
 pub struct ClassTable {
-    /// Page size in bytes, as a shift.
-    page_shift: u32,
     /// Class indexes before merging.
     nr_indexes: u16,
     /// Classes after merging.
@@ -138,7 +136,6 @@ impl ClassTable {
             .div_ceil(delta)
             .wrapping_add(1);
         let mut table = Self {
-            page_shift,
             nr_indexes: low_u16(nr_indexes),
             nr_classes: 0,
             huge_class_size: 0,
@@ -198,14 +195,15 @@ impl ClassTable {
         self.classes().get(u16_to_usize(number))
     }
 
-    /// The class number for an object of `size` bytes (header not included).
+    /// The class number for an object of `size` bytes (header not included). `page_shift` is the one
+    /// that the table was made for, which callers know when they are compiled.
     ///
     /// Sizes above the page size get the largest class, as `zs_lookup_class_index` has it.
     #[inline(always)]
-    pub fn lookup(&self, size: usize) -> u16 {
+    pub fn lookup(&self, page_shift: u32, size: usize) -> u16 {
         let slot = size.saturating_add(HEADER_SIZE);
         let above = slot.saturating_sub(u32_to_usize(MIN_SIZE));
-        let step = self.page_shift.wrapping_sub(8);
+        let step = page_shift.wrapping_sub(8);
         // Round up to the next step; the shift is below 64 by construction.
         let round = 1usize.wrapping_shl(step).wrapping_sub(1);
         let index = above.saturating_add(round).wrapping_shr(step);

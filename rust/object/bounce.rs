@@ -6,8 +6,8 @@
 //! `kmalloc`: zswap wants an address in the direct map.
 
 use super::{copy::Pieces, handle::Handle, slot::Slot};
-use crate::kapi::{cpumask::Cpu, percpu::PerCpu, sched, zpool::MapMode};
-use crate::logic::{header::HEADER_SIZE, word::Word};
+use crate::kapi::{cpumask::Cpu, percpu::PerCpu, sched};
+use crate::logic::{header::HEADER_SIZE, map_mode::MapMode, word::Word};
 use crate::zpdesc_rs::PAGE_SIZE;
 use core::{
     mem::MaybeUninit,
@@ -25,8 +25,8 @@ struct Bounce {
     buffer: AtomicPtr<u8>,
     /// The handle it is used for; 0 if it is not.
     owner: AtomicUsize,
-    /// What the object is mapped for needs no copy back.
-    read_only: AtomicBool,
+    /// The object may be written, so it has to be copied back.
+    written: AtomicBool,
 }
 
 /// A CPU's buffer, for the contents of an object in slots of `size` bytes. Its local lock is held.
@@ -44,7 +44,7 @@ impl BounceBuffers {
         let buffers = PerCpu::new(|| Bounce {
             buffer: AtomicPtr::new(null_mut()),
             owner: AtomicUsize::new(0),
-            read_only: AtomicBool::new(false),
+            written: AtomicBool::new(false),
         })?;
         Ok(Self(buffers))
     }
@@ -87,12 +87,11 @@ impl BounceBuffers {
             sched::unlock_bounce();
             return None;
         };
-        if mode != MapMode::WriteOnly {
+        if mode.reads() {
             contents.copy_to(pieces(buffer, size));
         }
         bounce.owner.store(handle.addr(), Ordering::Relaxed);
-        let read_only = mode == MapMode::ReadOnly;
-        bounce.read_only.store(read_only, Ordering::Relaxed);
+        bounce.written.store(mode.writes(), Ordering::Relaxed);
         Some(buffer)
     }
 
@@ -109,9 +108,9 @@ impl BounceBuffers {
             return false;
         }
         let buffer = NonNull::new(bounce.buffer.load(Ordering::Relaxed));
-        let read_only = bounce.read_only.load(Ordering::Relaxed);
+        let written = bounce.written.load(Ordering::Relaxed);
         let contents = Slot::of_split(word).contents(size);
-        if let (Some(buffer), Some(contents), false) = (buffer, contents, read_only) {
+        if let (Some(buffer), Some(contents), true) = (buffer, contents, written) {
             pieces(buffer, size).copy_to(contents);
         }
         bounce.owner.store(0, Ordering::Relaxed);

@@ -150,8 +150,8 @@ impl Chain {
         Ok(())
     }
 
-    /// Makes the pages, all locked by [`Self::try_lock`], unmovable, and unlocks them.
-    pub(super) fn make_private(&self) {
+    /// Makes the pages, all locked by [`Self::try_lock`], unmovable, and releases the locks.
+    pub(super) fn unlock_unmovable(&self) {
         for zpdesc in self.iter() {
             zpdesc.clear_movable();
             zpdesc.unlock();
@@ -174,7 +174,7 @@ impl Chain {
     }
 
     /// Takes the pages out of our hands without freeing them: nothing in them refers to us any
-    /// more, and nobody will use them again. They are private.
+    /// more, and nobody will use them again. They are unmovable.
     ///
     /// For objects that are still allocated when their pool is destroyed.
     pub(super) fn leak(self) {
@@ -195,7 +195,7 @@ impl Chain {
 }
 
 impl Drop for Chain {
-    /// Gives the pages back; they are private. Any context that may free pages, not under a class's
+    /// Gives the pages back; they are unmovable. Any context that may free pages, not under a class's
     /// lock.
     fn drop(&mut self) {
         // Before the pages are freed: their zones must not change in between.

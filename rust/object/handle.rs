@@ -53,7 +53,7 @@ impl Handle {
         unsafe { self.0.as_ref() }
     }
 
-    /// Reads the word's class, or makes a guess at the rest of it.
+    /// Reads the word. Its class is good; the rest may be out of date at once.
     #[inline(always)]
     pub(crate) fn peek(self) -> Word {
         // Relaxed: the class does not change while the object lives; the rest is checked again.
@@ -85,7 +85,9 @@ impl Handle {
     }
 
     /// Writes the word. Under its class's lock, with LOCK held by the caller or by nobody: mappers
-    /// who could take it meanwhile do not know the handle yet, or no more.
+    /// who could take it meanwhile do not know the handle yet, or no more. One who maps an object
+    /// while it is being freed is a bug that goes unnoticed here (F1 in
+    /// `Documentation/locking.rst`).
     #[inline(always)]
     pub(crate) fn store(self, word: Word) {
         // Release: pairs with the Acquire of `lock`. A mapper sees the object this word leads to,
@@ -109,6 +111,14 @@ impl Handle {
             }
             sched::cpu_relax();
         }
+    }
+
+    /// Takes the word's LOCK if that is all it takes to use the object: nobody has it, and the object
+    /// can be addressed where it lies. For mappers, as [`Self::lock`].
+    #[inline(always)]
+    pub(crate) fn try_lock_direct(self) -> Option<Word> {
+        let word = self.peek();
+        (word.is_direct() && !word.is_locked() && self.try_lock(word)).then_some(word)
     }
 
     /// Takes the word's LOCK if the word still is `unlocked`.

@@ -85,6 +85,11 @@ impl<Owner: Sync> ZspageLists<Owner> {
         zspages.find(|zspage| !core::ptr::eq(*zspage, other))
     }
 
+    /// The fullest zspage with objects and room.
+    pub(crate) fn fullest(&self) -> Option<&Zspage<Owner>> {
+        self.first(self.filled.get().fullest_partial()?)
+    }
+
     /// The first zspage of a group.
     #[inline(always)]
     pub(crate) fn first(&self, group: Group) -> Option<&Zspage<Owner>> {

@@ -9,8 +9,9 @@ use super::{
     ring::Ring,
     zspage::{ByAge, Zspage},
 };
+use crate::kapi::spinlock::{new_spinlock, SpinLock};
 use core::ptr::NonNull;
-use kernel::{new_spinlock, prelude::*, sync::SpinLock};
+use kernel::prelude::*;
 
 /// The zspages of a pool that have objects and are not under reclaim, the hottest first.
 #[pin_data]

@@ -3,8 +3,8 @@
 //! A mapped object: exclusive use of its memory.
 
 use super::{bounce::BounceBuffers, handle::Handle, slot::payload_offset};
-use crate::kapi::{direct_map::phys_to_virt, sched, zpool::MapMode};
-use crate::logic::word::Word;
+use crate::kapi::{direct_map::phys_to_virt, sched};
+use crate::logic::{map_mode::MapMode, word::Word};
 use core::ptr::NonNull;
 
 /// Why an object was not mapped.
@@ -36,10 +36,24 @@ fn unpin_task() {
     }
 }
 
+/// Maps an object if nothing stands in the way, and returns its address: all that [`map`] does for
+/// most objects.
+#[inline(always)]
+pub(crate) fn try_map(handle: Handle) -> Option<NonNull<u8>> {
+    if sched::in_interrupt() {
+        return None;
+    }
+    pin_task();
+    let word = handle.try_lock_direct();
+    if word.is_none() {
+        unpin_task();
+    }
+    word.map(address)
+}
+
 /// Maps an object and returns its address. `size` gives the slot size in bytes of a class number.
 ///
 /// The word is locked, and preemption off, until [`unmap`].
-#[inline(always)]
 pub(crate) fn map(
     buffers: &BounceBuffers,
     handle: Handle,
@@ -69,8 +83,6 @@ fn address(word: Word) -> NonNull<u8> {
 }
 
 /// [`map`] for an object in two separate pages.
-#[cold]
-#[inline(never)]
 fn map_split(
     buffers: &BounceBuffers,
     handle: Handle,
@@ -92,8 +104,20 @@ fn map_split(
     })
 }
 
-/// Ends [`map`]. False if the object is not mapped, or not by this CPU: nothing was done then.
+/// Ends [`map`] if the object is one that [`try_map`] could have mapped. False if not: nothing was
+/// done then.
 #[inline(always)]
+pub(crate) fn try_unmap(handle: Handle) -> bool {
+    let word = handle.load();
+    let direct = word.is_locked() && word.is_direct();
+    if direct {
+        handle.unlock(word.unlocked());
+        unpin_task();
+    }
+    direct
+}
+
+/// Ends [`map`]. False if the object is not mapped, or not by this CPU: nothing was done then.
 pub(crate) fn unmap(
     buffers: &BounceBuffers,
     handle: Handle,

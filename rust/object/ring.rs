@@ -2,29 +2,33 @@
 
 //! Rings: doubly linked lists through the values themselves, which may be on one of each kind.
 
-use core::{cell::Cell, marker::PhantomData, ptr::NonNull};
+use core::{
+    cell::Cell,
+    marker::PhantomData,
+    ptr::{null, NonNull},
+};
 
-/// The neighbours of a value on a ring; none if it is on no ring of that kind.
+/// The neighbours of a value on a ring; null if it is on no ring of that kind.
 pub(super) struct Links<T> {
     /// The next value; the value itself if it is alone.
-    next: Cell<Option<NonNull<T>>>,
+    next: Cell<*const T>,
     /// The one before; the last if this is the first.
-    prev: Cell<Option<NonNull<T>>>,
+    prev: Cell<*const T>,
 }
 
 impl<T> Links<T> {
     /// Of a value that is on no ring.
     pub(super) const fn new() -> Self {
         Self {
-            next: Cell::new(None),
-            prev: Cell::new(None),
+            next: Cell::new(null()),
+            prev: Cell::new(null()),
         }
     }
 
     /// The value is on a ring.
     #[inline(always)]
     pub(super) fn are_set(&self) -> bool {
-        self.next.get().is_some()
+        !self.next.get().is_null()
     }
 }
 
@@ -54,60 +58,55 @@ impl<T: Linked<Kind>, Kind> Ring<T, Kind> {
     /// The first value.
     #[inline(always)]
     pub(super) fn first(&self) -> Option<&T> {
-        self.0.get().map(Self::follow)
+        self.0.get().map(|first| Self::follow(first.as_ptr()))
     }
 
     /// The last value.
     pub(super) fn last(&self) -> Option<&T> {
-        self.first()?.links().prev.get().map(Self::follow)
+        Some(Self::follow(self.first()?.links().prev.get()))
     }
 
     /// All values from the first on, again and again.
     pub(super) fn cycle(&self) -> impl Iterator<Item = &T> {
-        let after = |value: &&T| value.links().next.get().map(Self::follow);
+        let after = |value: &&T| Some(Self::follow(value.links().next.get()));
         core::iter::successors(self.first(), after)
     }
 
     /// A value on a ring.
     #[inline(always)]
-    fn follow<'g>(value: NonNull<T>) -> &'g T {
-        // SAFETY: Values on a ring live until they are taken off, which needs its lock.
-        unsafe { value.as_ref() }
+    fn follow<'g>(value: *const T) -> &'g T {
+        // SAFETY: Values on a ring live until they are taken off, which needs its lock; and those
+        // have neighbours.
+        unsafe { &*value }
     }
 
     /// Puts a value at the front. It is on no ring of this kind.
     #[inline(always)]
     pub(super) fn push_front(&self, value: &T) {
-        let this = NonNull::from(value);
         let (next, prev) = match self.first() {
-            Some(first) => (
-                NonNull::from(first),
-                first.links().prev.get().unwrap_or(this),
-            ),
-            None => (this, this),
+            Some(first) => (first, Self::follow(first.links().prev.get())),
+            None => (value, value),
         };
-        value.links().next.set(Some(next));
-        value.links().prev.set(Some(prev));
-        Self::follow(next).links().prev.set(Some(this));
-        Self::follow(prev).links().next.set(Some(this));
-        self.0.set(Some(this));
+        value.links().next.set(next);
+        value.links().prev.set(prev);
+        next.links().prev.set(value);
+        prev.links().next.set(value);
+        self.0.set(Some(NonNull::from(value)));
     }
 
     /// Takes a value of this ring off.
     #[inline(always)]
     pub(super) fn remove(&self, value: &T) {
         let this = NonNull::from(value);
-        let links = value.links();
-        let next = links.next.take().unwrap_or(this);
-        let prev = links.prev.take().unwrap_or(this);
-        if next == this {
-            self.0.set(None);
-            return;
+        let next = Self::follow(value.links().next.replace(null()));
+        let prev = Self::follow(value.links().prev.replace(null()));
+        let alone = NonNull::from(next) == this;
+        if !alone {
+            prev.links().next.set(next);
+            next.links().prev.set(prev);
         }
-        Self::follow(prev).links().next.set(Some(next));
-        Self::follow(next).links().prev.set(Some(prev));
         if self.0.get() == Some(this) {
-            self.0.set(Some(next));
+            self.0.set((!alone).then(|| NonNull::from(next)));
         }
     }
 }

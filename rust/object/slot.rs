@@ -5,7 +5,7 @@
 use super::{copy::Pieces, handle::Handle};
 use crate::kapi::{conv::ptr_at, direct_map::phys_to_virt};
 use crate::logic::{
-    conv::{u64_to_usize, usize_to_u64},
+    conv::u64_to_usize,
     header::{Header, HEADER_SIZE},
     word::Word,
 };
@@ -16,13 +16,13 @@ use core::ptr::NonNull;
 ///
 /// # Invariants
 ///
-/// The slot begins at `offset` on `zpdesc`'s page and belongs to the zspage that does; headers
-/// never span pages (slot sizes are multiples of 16 bytes).
+/// The slot begins at the address `phys`, which lies on `zpdesc`'s page, and belongs to the zspage
+/// that does; headers never span pages (slot sizes are multiples of 16 bytes).
 pub(crate) struct Slot<'g> {
     /// The page it begins on.
     pub(super) zpdesc: &'g Zpdesc,
-    /// Where on that page, in bytes.
-    pub(super) offset: usize,
+    /// Physical address of its first byte.
+    pub(super) phys: u64,
     /// It ends on the next page.
     pub(super) crosses: bool,
     /// It is a whole page, whose header is in the descriptor.
@@ -36,7 +36,7 @@ impl Slot<'_> {
         Self {
             // SAFETY: The word is locked, so its page is and stays ours.
             zpdesc: unsafe { Zpdesc::from_phys(word.phys()) },
-            offset: u64_to_usize(word.phys()) & (PAGE_SIZE - 1),
+            phys: word.phys(),
             crosses: true,
             huge: false,
         }
@@ -45,7 +45,7 @@ impl Slot<'_> {
     /// Physical address of its first byte.
     #[inline(always)]
     pub(crate) fn phys(&self) -> u64 {
-        self.zpdesc.phys() | usize_to_u64(self.offset)
+        self.phys
     }
 
     /// Reads its header; `None` if there is none that was ever written.
@@ -55,7 +55,7 @@ impl Slot<'_> {
             self.zpdesc.handle()
         } else {
             // SAFETY: By the invariant the header lies in a page of ours; the class's lock is held.
-            unsafe { phys_to_virt::<u64>(self.phys()).read() }
+            unsafe { phys_to_virt::<u64>(self.phys).read() }
         };
         Header::from_raw(raw)
     }
@@ -67,7 +67,7 @@ impl Slot<'_> {
             self.zpdesc.set_handle(header.to_raw());
         } else {
             // SAFETY: By the invariant the header lies in a page of ours; the class's lock is held.
-            unsafe { phys_to_virt::<u64>(self.phys()).write(header.to_raw()) };
+            unsafe { phys_to_virt::<u64>(self.phys).write(header.to_raw()) };
         }
     }
 
@@ -97,7 +97,8 @@ impl Slot<'_> {
             return Some(unsafe { Pieces::one(start, len) });
         }
         // A header never ends a page: slots begin at multiples of 16 bytes.
-        let first = PAGE_SIZE.checked_sub(self.offset.checked_add(HEADER_SIZE)?)?;
+        let offset = u64_to_usize(self.phys) & (PAGE_SIZE - 1);
+        let first = PAGE_SIZE.checked_sub(offset.checked_add(HEADER_SIZE)?)?;
         let second = self.zpdesc.next()?.address();
         // SAFETY: The slot goes on to the end of this page, by the invariant.
         let head = unsafe { Pieces::one(start, first) };

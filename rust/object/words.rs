@@ -16,6 +16,7 @@ use crate::kapi::{
     page_alloc,
     percpu::PerCpu,
     sched::PreemptGuard,
+    spinlock::{new_spinlock, SpinLock},
 };
 use crate::logic::{conv::u64_to_usize, conv::usize_to_u64, word::Word};
 use crate::zpdesc_rs::PAGE_SIZE;
@@ -25,7 +26,7 @@ use core::{
     ptr::NonNull,
     sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering},
 };
-use kernel::{new_spinlock, prelude::*, sync::SpinLock};
+use kernel::prelude::*;
 
 /// Words in a magazine.
 const MAGAZINE: usize = 64;
@@ -111,9 +112,10 @@ impl WordPage {
     fn pop(&self) -> Option<FreeWord> {
         let head = to_usize(self.head.get());
         let index = if head == END {
-            let fresh = to_usize(self.bump.get());
-            self.bump.set(to_u32(fresh.min(WORDS - 1)).wrapping_add(1));
-            fresh
+            // Below WORDS: a page all of whose words are out is not asked.
+            let fresh = self.bump.get();
+            self.bump.set(fresh.wrapping_add(1));
+            to_usize(fresh)
         } else {
             let link = Word::from_raw(self.words.get(head)?.load(Ordering::Relaxed));
             self.head.set(to_u32(u64_to_usize(link.payload())));

@@ -2,9 +2,10 @@
 
 //! Zspages: chains of pages with the slots of one size class.
 //!
-//! A zspage is on exactly one list, or owned by whoever took it off. All fields are guarded by the
-//! lock of the class, which is the zspage's `Owner`: they are cells, so `&Zspage` cannot leave the
-//! task that holds the lock.
+//! A zspage begins as a [`ZspageBox`], which nobody else knows. Then it is on a list of its class,
+//! its `Owner`, whose lock guards all fields; they are cells, so `&Zspage` cannot leave the task
+//! that holds the lock. While it is under reclaim it is on no list, but the lock still guards it.
+//! It ends as [`Doomed`], with all its pages locked.
 
 use super::{
     chain::Chain,
@@ -18,7 +19,7 @@ use crate::kapi::{
     kmem_cache::{KmemCache, SlabBox},
 };
 use crate::logic::{
-    conv::{u32_to_usize, u64_to_usize},
+    conv::{u32_to_usize, u64_to_usize, usize_to_u64},
     freelist::Slots,
     fullness::{Group, EMPTY},
     header::Header,
@@ -157,7 +158,7 @@ impl<Owner: Sync> Doomed<Owner> {
     /// destroyed. The pages are never used again.
     pub(crate) fn leak(self) {
         let doomed = ManuallyDrop::new(self);
-        doomed.0.chain.make_private();
+        doomed.0.chain.unlock_unmovable();
         let raw = NonNull::from(&*doomed.0);
         let chain: *const Chain = &doomed.0.chain;
         // SAFETY: Owned until now. Moves the chain out; the slab object is freed as plain memory.
@@ -169,7 +170,7 @@ impl<Owner: Sync> Doomed<Owner> {
 
 impl<Owner> Drop for Doomed<Owner> {
     fn drop(&mut self) {
-        self.0.chain.make_private();
+        self.0.chain.unlock_unmovable();
     }
 }
 
@@ -220,7 +221,9 @@ impl<Owner: Sync> Zspage<Owner> {
         // SAFETY: Words of live objects lead to pages of ours.
         let zpdesc: &'g Zpdesc = unsafe { Zpdesc::from_phys(phys) };
         let zspage = NonNull::new(zpdesc.zspage().cast::<Self>())?;
-        // SAFETY: Pages of ours point to their zspage; under its owner's lock it stays.
+        // SAFETY: Pages of ours point to their zspage; under its owner's lock it stays. A handle of
+        // another pool is a caller's bug: that zspage may be freed at this very moment, which the
+        // comparison of its former owner will most likely tell.
         let zspage = unsafe { zspage.as_ref() };
         (zspage.owner == NonNull::from(owner)).then_some((zspage, zpdesc))
     }
@@ -247,10 +250,11 @@ impl<Owner: Sync> Zspage<Owner> {
     #[inline(always)]
     pub(crate) fn slot(&self, class: &Geometry, index: u16) -> Slot<'_> {
         let span = Span::of(PAGE_SHIFT, class, index);
+        let zpdesc = self.chain.page(span.page);
         // INVARIANT: the span lies in this chain.
         Slot {
-            zpdesc: self.chain.page(span.page),
-            offset: span.offset,
+            zpdesc,
+            phys: zpdesc.phys() | usize_to_u64(span.offset),
             crosses: span.crosses,
             huge: class.is_huge(),
         }
@@ -262,9 +266,11 @@ impl<Owner: Sync> Zspage<Owner> {
         // Above the bump index lies what the page held before it was ours.
         let end = range.end.min(self.slots().bump());
         let start = Span::of(PAGE_SHIFT, class, range.start);
+        let zpdesc = self.chain.page(start.page);
         Objects {
             class,
-            zpdesc: self.chain.page(start.page),
+            zpdesc,
+            page: zpdesc.phys(),
             offset: start.offset,
             indexes: range.start..end,
         }
@@ -280,7 +286,8 @@ impl<Owner: Sync> Zspage<Owner> {
         self.chain.replace::<Movable<Owner>>(old, new);
     }
 
-    /// The slot that the object of `word` is in, which lies on `zpdesc`; with its index.
+    /// The slot that the object of `word` is in, which begins on `zpdesc`, for access to its header;
+    /// and its index.
     #[inline(always)]
     pub(crate) fn slot_of<'g>(
         &'g self,
@@ -290,10 +297,11 @@ impl<Owner: Sync> Zspage<Owner> {
     ) -> (Slot<'g>, u16) {
         let offset = u64_to_usize(word.phys()) & (PAGE_SIZE - 1);
         let index = index_at(PAGE_SHIFT, class, zpdesc.place(), offset);
-        // INVARIANT: an object's word leads to its slot.
+        // INVARIANT: an object's word leads to its slot. Only its header is of interest now, so
+        // `crosses` is not worked out.
         let slot = Slot {
             zpdesc,
-            offset,
+            phys: word.phys(),
             crosses: false,
             huge: class.is_huge(),
         };
@@ -323,7 +331,9 @@ pub(crate) struct Objects<'g> {
     class: &'g Geometry,
     /// The page that the next slot begins on.
     zpdesc: &'g Zpdesc,
-    /// Where, in bytes.
+    /// Physical address of that page.
+    page: u64,
+    /// Where on it, in bytes.
     offset: usize,
     /// Indexes of the slots to come, all below the bump index.
     indexes: Range<u16>,
@@ -338,7 +348,7 @@ impl<'g> Objects<'g> {
         // INVARIANT: the first of `indexes` until now.
         let slot = Slot {
             zpdesc: self.zpdesc,
-            offset: self.offset,
+            phys: self.page | usize_to_u64(self.offset),
             crosses: end > PAGE_SIZE,
             huge: self.class.is_huge(),
         };
@@ -346,6 +356,7 @@ impl<'g> Objects<'g> {
         self.offset = end & (PAGE_SIZE - 1);
         if end >= PAGE_SIZE && !self.indexes.is_empty() {
             self.zpdesc = self.zpdesc.next()?;
+            self.page = self.zpdesc.phys();
         }
         Some((index, slot))
     }

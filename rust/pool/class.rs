@@ -5,6 +5,10 @@
 //! What needs the lock is a method of [`ClassGuard`]. Nothing is allocated, freed or slept on
 //! under it: zspages come in from outside, and go out as values that are dropped outside.
 
+use crate::kapi::{
+    spinlock::{new_spinlock, SpinLock, SpinLockGuard},
+    warn::warn,
+};
 use crate::logic::{
     freelist::Slot as FreeSlot, fullness::Group, header::Header, size_class::Geometry,
     stats::ClassCount,
@@ -19,14 +23,7 @@ use crate::object::{
 };
 use crate::zpdesc_rs::ZpdescRef;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use kernel::{
-    new_spinlock,
-    prelude::*,
-    sync::{
-        lock::{spinlock::SpinLockBackend, Guard},
-        Arc, SpinLock,
-    },
-};
+use kernel::{c_str, prelude::*, sync::Arc};
 
 /// A size class of one pool.
 #[pin_data]
@@ -132,7 +129,7 @@ pub(crate) struct ClassGuard<'c> {
     /// The class.
     pub(super) class: &'c SizeClass,
     /// Its zspages.
-    pub(super) lists: Guard<'c, ZspageLists<SizeClass>, SpinLockBackend>,
+    pub(super) lists: SpinLockGuard<'c, ZspageLists<SizeClass>>,
 }
 
 /// Adds to a counter that is written under the class's lock only.
@@ -145,11 +142,17 @@ pub(super) fn add(counter: &AtomicUsize, by: usize) {
 impl ClassGuard<'_> {
     /// Allocates an object in the fullest zspage with room; gives the word back if there is none.
     #[inline(always)]
-    pub(super) fn alloc(&self, word: FreeWord) -> Result<Handle, FreeWord> {
-        let group = self.lists.filled().fullest_with_room();
-        match group.and_then(|group| self.lists.first(group)) {
-            Some(zspage) => self.alloc_in(zspage, word),
-            None => Err(word),
+    pub(super) fn alloc(&self, mut word: FreeWord) -> Result<Handle, FreeWord> {
+        loop {
+            let group = self.lists.filled().fullest_with_room();
+            let Some(zspage) = group.and_then(|group| self.lists.first(group)) else {
+                return Err(word);
+            };
+            match self.alloc_in(zspage, word) {
+                Ok(handle) => return Ok(handle),
+                // It has become a full one.
+                Err(back) => word = back,
+            }
         }
     }
 
@@ -168,6 +171,7 @@ impl ClassGuard<'_> {
     #[inline(always)]
     fn alloc_in(&self, zspage: &Zspage<SizeClass>, word: FreeWord) -> Result<Handle, FreeWord> {
         let Some(slot) = self.take_slot(zspage) else {
+            self.lists.relist(zspage, &self.class.geometry);
             return Err(word);
         };
         slot.set_header(Header::Allocated(word.handle().addr()));
@@ -192,8 +196,9 @@ impl ClassGuard<'_> {
             }
             FreeSlot::Recycled(index) => {
                 let slot = zspage.slot(geometry, index);
-                // Anything but a link means that the header was overwritten: use no slot of it.
                 let Some(Header::Free(next)) = slot.header() else {
+                    zspage.set_slots(slots.sealed(geometry.objs));
+                    overwritten();
                     return None;
                 };
                 zspage.set_slots(slots.take_recycled(next));
@@ -282,4 +287,13 @@ impl ClassGuard<'_> {
     pub(crate) fn zspages_in(&self, group: Group) -> usize {
         self.lists.count(group)
     }
+}
+
+/// Reports a free slot whose header is not one.
+#[cold]
+#[inline(never)]
+fn overwritten() {
+    warn(c_str!(
+        "zsmalloc_rs: memory of a free object was written to, or beyond an object's end"
+    ));
 }

@@ -26,6 +26,9 @@ const BUDGET: usize = 64;
 #[derive(Default)]
 pub(super) struct Progress {
     /// Zspages passed over because an object of theirs was in use; counted from the emptiest.
+    ///
+    /// Others change the lists while the lock is dropped, so it may come to mean other zspages:
+    /// some are then left out of this call, or looked at again.
     passed: usize,
 }
 
@@ -79,10 +82,8 @@ impl Pool {
                     pages = pages.wrapping_add(won);
                     self.close_zspage(class, zspage);
                 }
-                Step::Emptied(Err(_)) => {
-                    self.reaper.schedule(self);
-                    progress.passed = progress.passed.wrapping_add(1);
-                }
+                // Somebody has a page of it locked.
+                Step::Emptied(Err(_)) => self.reaper.schedule(self),
             }
             cond_resched();
         }
@@ -104,41 +105,49 @@ impl ClassGuard<'_> {
     /// Moves objects out of the emptiest zspage that has none in use, at most [`BUDGET`].
     fn compact(&self, progress: &mut Progress) -> Step {
         let geometry = self.class.geometry();
-        let Some(from) = self.source(progress) else {
+        // Before the source: where all are in one group, the one used last is to be filled.
+        let Some(first) = self.lists.fullest() else {
             return Step::Done;
         };
-        let mut budget = BUDGET;
-        let mut to = None;
-        for object in from.objects(geometry, 0..geometry.objs) {
-            if budget == 0 {
-                break;
-            }
-            budget = budget.wrapping_sub(1);
-            let Some(zspage) = self.destination(from, &mut to) else {
-                break;
-            };
-            if !self.move_object(from, &object, zspage) {
-                progress.passed = progress.passed.wrapping_add(1);
-                break;
-            }
-        }
-        if let Some(to) = to {
-            self.lists.relist(to, geometry);
-        } else {
+        let Some(from) = self.source(progress, first) else {
             return Step::Done;
+        };
+        let before = from.inuse();
+        let mut to = first;
+        for object in from.objects(geometry, 0..geometry.objs).take(BUDGET) {
+            if to.inuse() == geometry.objs {
+                self.lists.relist(to, geometry);
+                let Some(next) = self.lists.fullest_but(from) else {
+                    break;
+                };
+                to = next;
+            }
+            if !self.move_object(from, &object, to) {
+                break;
+            }
         }
+        self.lists.relist(to, geometry);
         if from.inuse() == 0 {
             return Step::Emptied(self.remove(from));
+        }
+        if from.inuse() == before {
+            progress.passed = progress.passed.wrapping_add(1);
         }
         self.lists.relist(from, geometry);
         Step::More
     }
 
-    /// The emptiest zspage that has no object in use. Those that have are passed over once and for
-    /// all in this call.
-    fn source(&self, progress: &mut Progress) -> Option<&Zspage<SizeClass>> {
+    /// The emptiest zspage but `to` that has no object in use. Those that have are passed over once
+    /// and for all in this call.
+    fn source(
+        &self,
+        progress: &mut Progress,
+        to: &Zspage<SizeClass>,
+    ) -> Option<&Zspage<SizeClass>> {
         let geometry = self.class.geometry();
-        for zspage in self.lists.emptiest_first().skip(progress.passed) {
+        let zspages = self.lists.emptiest_first();
+        let others = zspages.filter(|zspage| !core::ptr::eq(*zspage, to));
+        for zspage in others.skip(progress.passed) {
             let mut objects = zspage.objects(geometry, 0..geometry.objs);
             if !objects.any(|object| object.handle.is_locked()) {
                 return Some(zspage);
@@ -146,25 +155,6 @@ impl ClassGuard<'_> {
             progress.passed = progress.passed.wrapping_add(1);
         }
         None
-    }
-
-    /// The zspage to move to: `to` while it has room, then the fullest that has and is not `from`.
-    #[inline(always)]
-    fn destination<'g>(
-        &'g self,
-        from: &Zspage<SizeClass>,
-        to: &mut Option<&'g Zspage<SizeClass>>,
-    ) -> Option<&'g Zspage<SizeClass>> {
-        let geometry = self.class.geometry();
-        if let Some(zspage) = to {
-            if zspage.inuse() < geometry.objs {
-                return *to;
-            }
-            self.lists.relist(zspage, geometry);
-        }
-        let next = self.lists.fullest_but(from)?;
-        *to = Some(next);
-        *to
     }
 
     /// Moves one object; false, with nothing changed, if it is in use.

@@ -9,7 +9,7 @@ use super::{
 use crate::kapi::{gfp::Gfp, warn::warn};
 use crate::logic::conv::{u16_to_usize, u32_to_usize};
 use crate::object::{handle::Handle, words::FreeWord, zspage::ZspageBox};
-use crate::zpdesc_rs::PAGE_SIZE;
+use crate::zpdesc_rs::{PAGE_SHIFT, PAGE_SIZE};
 use kernel::{c_str, prelude::*};
 
 impl Pool {
@@ -27,7 +27,7 @@ impl Pool {
         if size > PAGE_SIZE {
             return Err(ENOSPC);
         }
-        let number = u16_to_usize(self.shared.classes().lookup(size));
+        let number = u16_to_usize(self.shared.classes().lookup(PAGE_SHIFT, size));
         let class = self.classes.get(number).ok_or(EINVAL)?;
         let word = self.shared.words.alloc(gfp).ok_or(ENOMEM)?;
         let allocated = class.lock().alloc(word);

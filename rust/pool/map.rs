@@ -3,8 +3,8 @@
 //! Mapping objects.
 
 use super::Pool;
-use crate::kapi::{warn::warn, zpool::MapMode};
-use crate::logic::conv::u32_to_usize;
+use crate::kapi::warn::warn;
+use crate::logic::{conv::u32_to_usize, map_mode::MapMode};
 use crate::object::{
     handle::Handle,
     mapped::{self, Refused},
@@ -20,6 +20,13 @@ impl Pool {
     /// with a warning, if it is refused.
     #[inline(always)]
     pub(crate) fn map(&self, handle: Handle, mode: MapMode) -> Option<NonNull<u8>> {
+        mapped::try_map(handle).or_else(|| self.map_slowly(handle, mode))
+    }
+
+    /// [`Pool::map`] where there is more to it than taking a LOCK.
+    #[cold]
+    #[inline(never)]
+    fn map_slowly(&self, handle: Handle, mode: MapMode) -> Option<NonNull<u8>> {
         let size = |class| self.slot_size(class);
         match mapped::map(&self.shared.buffers, handle, mode, size) {
             Ok(address) => Some(address),
@@ -33,8 +40,17 @@ impl Pool {
     /// Ends [`Pool::map`]: what was written is in the object, and it may move again.
     #[inline(always)]
     pub(crate) fn unmap(&self, handle: Handle) {
+        if !mapped::try_unmap(handle) {
+            self.unmap_slowly(handle);
+        }
+    }
+
+    /// [`Pool::unmap`] where there is more to it than releasing a LOCK.
+    #[cold]
+    #[inline(never)]
+    fn unmap_slowly(&self, handle: Handle) {
         if !mapped::unmap(&self.shared.buffers, handle, |class| self.slot_size(class)) {
-            not_mapped();
+            warn(c_str!("zsmalloc_rs: unmap of an object that is not mapped"));
         }
     }
 
@@ -45,8 +61,6 @@ impl Pool {
     }
 
     /// Reports a caller's bug.
-    #[cold]
-    #[inline(never)]
     fn refused(refused: Refused) {
         warn(match refused {
             Refused::Dead => c_str!("zsmalloc_rs: map of a handle that is not allocated"),
@@ -56,11 +70,4 @@ impl Pool {
             }
         });
     }
-}
-
-/// Reports a caller's bug.
-#[cold]
-#[inline(never)]
-fn not_mapped() {
-    warn(c_str!("zsmalloc_rs: unmap of an object that is not mapped"));
 }

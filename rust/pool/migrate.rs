@@ -14,7 +14,7 @@ use kernel::prelude::*;
 
 /// How often to try again when an object is in use and waiting is worth while.
 const TRIES: usize = 4;
-/// How long to sleep before that, in microseconds: 2 ms at most in all.
+/// How long to sleep before that, in microseconds: 1.5 ms at most in all.
 const PAUSE: usize = 250;
 
 /// An object on the page is in use.
@@ -28,7 +28,11 @@ impl Migrate for SizeClass {
         new: &Zpdesc,
         may_wait: bool,
     ) -> Result {
-        for _ in 0..TRIES {
+        for attempt in 0..TRIES {
+            if attempt != 0 {
+                // Whoever uses the object may have been preempted, on PREEMPT_RT.
+                usleep(PAUSE);
+            }
             let guard = self.lock();
             let moved = guard.migrate(guard.lists.pinned(&zspage), old, new);
             drop(guard);
@@ -38,8 +42,6 @@ impl Migrate for SizeClass {
             if !may_wait {
                 return Err(EAGAIN);
             }
-            // Whoever uses the object may have been preempted, on PREEMPT_RT.
-            usleep(PAUSE);
         }
         Err(EBUSY)
     }

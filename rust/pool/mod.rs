@@ -22,6 +22,7 @@ use crate::logic::{
     stats::ClassCount,
 };
 use crate::object::lru::Lru;
+use crate::zpdesc_rs::PAGE_SHIFT;
 use class::SizeClass;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kernel::{
@@ -117,7 +118,7 @@ impl Pool {
     /// Class index for objects of `size` bytes, as debugfs shows it.
     pub(crate) fn class_index(&self, size: usize) -> u32 {
         let table = self.shared.classes();
-        let class = table.class(table.lookup(size));
+        let class = table.class(table.lookup(PAGE_SHIFT, size));
         u32::from(class.map_or(0, |class| class.index))
     }
 

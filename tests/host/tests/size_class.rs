@@ -34,7 +34,7 @@ fn every_size_gets_the_class_of_the_oracle() {
         let merged = oracle::merged(&unmerged);
         assert_eq!(usize::from(table.nr_indexes()), unmerged.len());
         for size in 0..=(2usize << shift) {
-            let ours = table.class(table.lookup(size)).map(as_oracle);
+            let ours = table.class(table.lookup(shift, size)).map(as_oracle);
             let theirs = oracle::class_for(&unmerged, &merged, size as u128);
             assert_eq!(
                 ours.as_ref(),
@@ -49,7 +49,7 @@ fn every_size_gets_the_class_of_the_oracle() {
             1 << 32,
             u32::MAX as usize,
         ] {
-            let ours = table.class(table.lookup(size)).map(as_oracle);
+            let ours = table.class(table.lookup(shift, size)).map(as_oracle);
             assert_eq!(
                 ours.as_ref(),
                 merged.last(),
@@ -74,7 +74,7 @@ fn huge_class_size_is_where_objects_stop_sharing_pages() {
         // What zram relies on: at this size an object is huge, one byte below it is not.
         let huge = |size| {
             table
-                .class(table.lookup(size))
+                .class(table.lookup(shift, size))
                 .is_some_and(Geometry::is_huge)
         };
         assert!(huge(table.huge_class_size()));
@@ -215,13 +215,13 @@ fn rows_of_the_kernel_documentation() {
     // "An object of size, say, 1568 bytes" (with its handle) is of class 100, not 96.
     let table = table_4k(4);
     assert_eq!(
-        table.class(table.lookup(1568 - 8)).map(|c| c.index),
+        table.class(table.lookup(12, 1568 - 8)).map(|c| c.index),
         Some(100)
     );
     // With a longer chain: five pages hold 13 of them.
     let table = table_4k(8);
     let class = table
-        .class(table.lookup(1568 - 8))
+        .class(table.lookup(12, 1568 - 8))
         .map(|c| (c.size, c.pages, c.objs));
     assert_eq!(class, Some((1568, 5, 13)));
 }
@@ -270,7 +270,7 @@ fn classes_satisfy_what_the_allocator_relies_on() {
             assert!(class.size < last);
             last = class.size;
             if !class.is_huge() {
-                assert_eq!(table.lookup(class.size as usize - 8), number);
+                assert_eq!(table.lookup(shift, class.size as usize - 8), number);
             }
         }
         assert_eq!(table.class(table.nr_classes()), None);

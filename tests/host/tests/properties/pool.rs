@@ -223,7 +223,7 @@ impl Pool {
 
     /// Allocates an object. Returns its handle.
     fn malloc(&mut self, size: usize, wish: usize) -> usize {
-        let class = self.table.lookup(size);
+        let class = self.table.lookup(self.shift, size);
         let room = self.with_room(class).pop();
         let number = room.unwrap_or_else(|| self.open(class, wish));
         let index = self.take_slot(number);
