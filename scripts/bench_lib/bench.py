@@ -121,7 +121,24 @@ def part_threads() -> list[figures.Record]:
     return run_vm("threads", with_sizes(steps), icount=False, limit=1800)
 
 
-PARTS = {"cost": part_cost, "memory": part_memory, "threads": part_threads}
+def part_zram() -> list[figures.Record]:
+    """One image of real pages through zram."""
+    image = OUT / "bench/pages.bin"
+    if not image.exists():
+        say("taking pages out of the memory of programs (a minute)")
+        subprocess.run(
+            ["/usr/bin/python3", ROOT / "scripts/bench_lib/pages.py", image], check=True
+        )
+    return run_vm(
+        "zram",
+        [str(image)],
+        icount=True,
+        options=("--append", "slab_nomerge"),
+        program="scripts/bench_lib/zram.py",
+    )
+
+
+PARTS = {"cost": part_cost, "memory": part_memory, "threads": part_threads, "zram": part_zram}
 
 
 def main() -> None:

@@ -191,6 +191,23 @@ def thread_figures(records: list[Record]) -> dict[str, Record]:
     return found
 
 
+def zram_figures(records: list[Record], pool_bytes: Record) -> dict[str, Record]:
+    """Instructions for a page, and all memory per compressed byte."""
+    found: dict[str, Record] = {}
+    for record in records:
+        if "zram" not in record:
+            continue
+        side, step = record["side"], record["zram"]
+        if record["instructions"]:
+            found.setdefault(f"zram_{step}", {})[side] = record["instructions"]
+        whole = whole_memory(record, pool_bytes) / record["compressed"]
+        # The last word is what was written over once: neither fresh nor compacted.
+        if step == "overwrite":
+            found.setdefault("zram_mem_per_byte", {})[side] = round(whole, 4)
+        found.setdefault(f"zram_mem_after_{step}", {})[side] = round(whole, 4)
+    return found
+
+
 def collect(raw: Path) -> Record:
     """All figures that there are raw results for."""
     cost_records = read(raw, "cost")
@@ -199,8 +216,9 @@ def collect(raw: Path) -> Record:
     points = memory_points(read(raw, "memory"), singles.get("bytes_of_empty_pool", {}))
     memory = memory_figures(points)
     threads = thread_figures(read(raw, "threads"))
+    zram = zram_figures(read(raw, "zram"), singles.get("bytes_of_empty_pool", {}))
     ratios: dict[str, float] = cost_ratios(found)
-    for name, sides in memory.items():
+    for name, sides in (memory | zram).items():
         if set(sides) == set(SIDES):
             ratios[name] = round(sides["ours"] / sides["c"], 4)
     if "mem_5k_drained_90" in ratios:
@@ -215,6 +233,7 @@ def collect(raw: Path) -> Record:
         "figures": singles,
         "memory_per_live_byte": memory,
         "nanoseconds": threads,
+        "zram": zram,
         "memory_steps": points,
     }
 
@@ -252,6 +271,8 @@ def absolute(result: Record, name: str, side: str) -> str:
         )
     if entry := result["memory_per_live_byte"].get(name):
         return f"{entry[side]:.3f}"
+    if entry := result["zram"].get(name):
+        return f"{entry[side]:.3f}" if "mem" in name else f"{entry[side]}"
     if entry := result["nanoseconds"].get(name):
         return f"{entry[side]:.0f} ns"
     return ""

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Runs benchmark commands in the guest and prints their results.
 
-    guest.py [--params 'KEY=VALUE...'] SIDE COMMAND [SIDE COMMAND]...
+    guest.py [--params 'KEY=VALUE...'] SIDE:COMMAND...
 
-SIDE is `ours` or `c`; COMMAND one of the module's (tests/bench/main.h) or of
-`commands` below. Each result is a line of JSON on standard output, with the
+SIDE is `ours` or `c`; COMMAND one of the module's (tests/bench/main.h). Each result is a line of JSON on standard output, with the
 side it belongs to. Other output goes to standard error.
 """
 
@@ -24,6 +23,7 @@ KERNEL_MODULES = Path(os.environ["ZSRS_BENCH_KERNEL"])
 ROOT = Path.cwd()
 DEBUGFS = Path("/sys/kernel/debug")
 PAGE_SIZE = 4096
+SIDES = ("ours", "c")
 
 # The module with each side's allocator, the benchmark on it, and its debugfs folder.
 ALLOCATOR = {"ours": BUILD / "zsmalloc-rs.ko", "c": KERNEL_MODULES / "mm/zsmalloc.ko"}
@@ -122,6 +122,9 @@ def main() -> None:
     kernel_log()
     for side in sorted({side for side, _ in commands}):
         load(side, arguments.params.split())
+    if results := os.environ.get("ZSRS_RESULTS"):
+        # For the profiler: where the modules' functions are.
+        Path(results, "kallsyms").write_bytes(Path("/proc/kallsyms").read_bytes())
     for side, command in commands:
         say(f"{side}: {command}")
         run_module(side, command)
