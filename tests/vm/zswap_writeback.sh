@@ -41,9 +41,11 @@ hold() {
 	wait_until 200 "the hog has not filled its memory" hog_has_filled
 }
 
-# release WHAT: the hog reads all its pages and compares them. READ is how many
-# of them came from the disk.
+# release WHAT GROUP: the hog reads all its pages and compares them. READ is how
+# many of them came from the disk: those that are written back stay in the swap
+# cache until they are reclaimed.
 release() {
+	echo "$((pages * 4096))" >"$2/memory.reclaim" 2>/dev/null || true
 	READ=$(vmstat pswpin)
 	kill -TERM "$HELD"
 	expect_success "$HELD" "$1: pages came back wrong, or the hog failed"
@@ -108,7 +110,7 @@ group_without_writeback() {
 	note "$1: memory.zswap.writeback=0: $(zswap_counter stored_pages) pages stored, $written written back, $out on the disk"
 	[ "$(zswap_counter stored_pages)" -ge $((pages / 40)) ] || fail "$1: nothing was stored, so nothing was tested"
 	[ "$written:$out" = 0:0 ] || fail "$1: pages of a group without writeback went to the disk"
-	release "$1"
+	release "$1" "$group"
 	rmdir "$group"
 }
 
@@ -131,7 +133,7 @@ pool_limit() {
 	written=$(($(zswap_counter written_back_pages) - before))
 	note "$1: the limit of $limit pages was hit $hits times; $written pages were written back, $(pool_pages) are left in the pool"
 	[ "$written" -ge $((pages / 40)) ] || fail "$1: only $written pages were written back"
-	release "$1"
+	release "$1" "$group"
 	[ "$READ" -ge "$written" ] || fail "$1: $written pages were written back, but only $READ read from the disk"
 	rmdir "$group"
 	echo 20 >"$ZSWAP/max_pool_percent"
@@ -160,7 +162,7 @@ shrinker() {
 	[ "$written" -ge $((stored / 10)) ] || fail "$1: the shrinker wrote only $written of $stored pages back"
 	[ "$after" -lt "$before" ] || fail "$1: the pool did not shrink"
 	echo N >"$ZSWAP/shrinker_enabled"
-	release "$1"
+	release "$1" "$group"
 	[ "$READ" -ge "$written" ] || fail "$1: $written pages were written back, but only $READ read from the disk"
 	rmdir "$group"
 }
