@@ -349,22 +349,26 @@ def jobs(soak: bool) -> Iterator[Job]:
             limit = (600 if flavour == "normal" else 1500) + longer_storms()
             yield Job(f"kunit/{flavour}", run_kunit, flavour, group=True, limit=limit)
         yield from vm_jobs(flavour)
-        boot = ROOT / "tests/vm/boot/run"
-        if flavour == "normal" and boot.exists():
-            yield Job(
-                f"boot/{flavour}",
-                run_boot,
-                flavour,
-                group=True,
-                limit=600,
-                options={"command": str(boot)},
-            )
+        for name, path in (("boot", "tests/vm/boot/run"), ("gate", "tests/bench/gate/run")):
+            if flavour == "normal" and (ROOT / path).exists():
+                yield Job(
+                    f"{name}/{flavour}",
+                    run_program,
+                    flavour,
+                    group=True,
+                    limit=600,
+                    options={"command": str(ROOT / path)},
+                )
         if flavour == "debug":
             yield Job("runner", run_runner, flavour, modules=False, group=True, limit=300)
 
 
-def run_boot(job: Job) -> Iterator[Result]:
-    """The boots with zswap on the command line: one line `RESULT NAME ok|FAILED` per case."""
+def run_program(job: Job) -> Iterator[Result]:
+    """A program that prints one line `RESULT NAME ok` or `RESULT NAME FAILED: why` per case.
+
+    It gets the flavour of the kernel as its argument: the boots with zswap on
+    the command line, the limits on what the operations cost.
+    """
     status, lines = execute([job.options["command"], str(job.flavour)], log_of(job), job.limit)
     cases, failures = 0, 0
     for line in lines:
