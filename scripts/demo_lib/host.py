@@ -25,7 +25,7 @@ PROVIDERS = ("ours", "c")
 REQUIRED_PAGES = 20_000
 FIGURES = ("stored_pages_peak", "compressed_bytes", "pool_bytes", "swap_out", "swap_in")
 DISK_BYTES = 512 << 20
-VM_TIMEOUT = 600
+VM_TIMEOUT = 1200
 SPLAT_STATUS = 99
 TIMEOUT_STATUS = 98
 # How scripts/vm begins the line for each splat.
