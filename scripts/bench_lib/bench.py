@@ -8,6 +8,7 @@ Parts:
   memory    all memory per live byte while a pool grows, churns and drains
   threads   two threads on one pool (TCG on two CPUs; only ratios mean anything)
   zram      one image through zram on both
+  report    nothing is measured; made from what is there
 
 Raw results are kept in out/bench/PART.jsonl, so that parts can be repeated by
 themselves. out/bench.json and the report are made from what is there; figures
@@ -17,8 +18,10 @@ of parts that were never run are absent.
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -34,6 +37,8 @@ SIDES = ("ours", "c")
 OBJECTS = 40_000
 POPULATIONS = (5_000, 40_000, 150_000)
 THREAD_RUNS = 11
+# For Python 3.11 and later.
+MATPLOTLIB = "3.11.2"
 
 
 def say(text: str) -> None:
@@ -87,7 +92,7 @@ def part_cost() -> list[figures.Record]:
     """Instructions of single operations."""
     steps = [
         f"{side}:{command}"
-        for command in (f"cost {OBJECTS}", f"aged {OBJECTS}", "static 64")
+        for command in (f"cost {OBJECTS}", f"aged {OBJECTS}", f"fragmented {OBJECTS}", "static 64")
         for side in SIDES
     ]
     return run_vm("cost", with_sizes(steps), icount=True)
@@ -141,6 +146,47 @@ def part_zram() -> list[figures.Record]:
 PARTS = {"cost": part_cost, "memory": part_memory, "threads": part_threads, "zram": part_zram}
 
 
+def command_output(*command: str | Path) -> str:
+    """What a program prints, or nothing if it fails."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def about() -> figures.Record:
+    """Where and when the figures were taken."""
+    cpu = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    kernel = Path(os.environ["ZSRS_BENCH_KERNEL"]) / "include/config/kernel.release"
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "commit": command_output("git", "describe", "--always", "--dirty"),
+        "kernel": kernel.read_text(encoding="ascii").strip(),
+        "chain": 8,
+        "emulator": command_output("qemu-system-x86_64", "--version").split("\n")[0],
+        "host": f"{cpu}, {os.cpu_count()} CPUs",
+    }
+
+
+def draw(result: Path, folder: Path) -> None:
+    """Make the report, with a matplotlib of our own in the cache."""
+    venv = Path(os.environ["CACHE"]) / f"matplotlib-{MATPLOTLIB}"
+    python = venv / "bin/python"
+    works = [python, "-c", "import matplotlib"]
+    if not python.exists() or subprocess.run(works, check=False).returncode != 0:
+        say(f"installing matplotlib {MATPLOTLIB} for the plots")
+        subprocess.run(["/usr/bin/python3", "-m", "venv", "--clear", venv], check=True)
+        pip = [venv / "bin/pip", "install", "--quiet", "--disable-pip-version-check"]
+        if subprocess.run([*pip, f"matplotlib=={MATPLOTLIB}"], check=False).returncode != 0:
+            sys.exit("[bench] pip could not install matplotlib; is PyPI reachable? The figures are complete without plots")
+    subprocess.run([python, ROOT / "scripts/bench_lib/report.py", result, folder], check=True)
+
+
 def main() -> None:
     """Run the chosen parts, then write what is known."""
     parser = argparse.ArgumentParser(
@@ -148,19 +194,22 @@ def main() -> None:
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help="all if none is given")
     arguments = parser.parse_args()
-    if unknown := set(arguments.parts) - set(PARTS):
+    if unknown := set(arguments.parts) - {*PARTS, "report"}:
         sys.exit(f"[bench] there is no part {' or '.join(sorted(unknown))}; parts are {', '.join(PARTS)}")
     raw = OUT / "bench"
     raw.mkdir(parents=True, exist_ok=True)
     for name in arguments.parts or PARTS:
+        if name == "report":
+            continue
         records = PARTS[name]()
         lines = "".join(json.dumps(record) + "\n" for record in records)
         (raw / f"{name}.jsonl").write_text(lines, encoding="utf-8")
-    result = figures.collect(raw)
+    result = {"about": about(), **figures.collect(raw)}
     target = OUT / "bench.json"
     target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(figures.table(result))
-    say(f"figures are in {target.relative_to(ROOT)}")
+    draw(target, raw)
+    say(f"figures are in {target.relative_to(ROOT)}, the report in out/bench/report.html")
 
 
 if __name__ == "__main__":

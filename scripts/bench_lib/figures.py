@@ -21,6 +21,8 @@ OPERATIONS = {
     "map_wo": "mean",
     "map_aged_ro": "mean",
     "map_aged_rw": "mean",
+    "map_fragmented_ro": "mean",
+    "map_fragmented_rw": "mean",
     "read": "mean",
     "free": "mean",
     "free_drain": "mean",

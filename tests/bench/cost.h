@@ -330,21 +330,47 @@ static void compact_memory(void)
 	filp_close(file, NULL);
 }
 
-/* Takes pages and gives every other one back, so that no two free ones are neighbours. */
-static unsigned int fragment(struct page **pages, unsigned int count)
-{
-	unsigned int i, taken;
+/* Pages that are kept from all others. */
+struct hoard {
+	struct page **pages;
+	unsigned int count;
+};
 
-	for (taken = 0; taken < count; taken++) {
-		pages[taken] = alloc_page(GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY);
-		if (!pages[taken])
+/* Takes pages until there are this many, or this few are free. */
+static int hoard_take(struct hoard *hoard, unsigned int room, unsigned long leave)
+{
+	*hoard = (struct hoard){ .pages = vcalloc(room, sizeof(*hoard->pages)) };
+	if (!hoard->pages)
+		return -ENOMEM;
+	while (hoard->count < room && global_zone_page_state(NR_FREE_PAGES) > leave) {
+		struct page *page = alloc_page(GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY);
+
+		if (!page)
 			break;
+		hoard->pages[hoard->count++] = page;
 	}
-	for (i = 0; i < taken; i += 2) {
-		__free_page(pages[i]);
-		pages[i] = NULL;
+	return 0;
+}
+
+/* Gives every other page back, so that no two of them are neighbours. */
+static void hoard_thin(struct hoard *hoard)
+{
+	unsigned int i;
+
+	for (i = 0; i < hoard->count; i += 2) {
+		__free_page(hoard->pages[i]);
+		hoard->pages[i] = NULL;
 	}
-	return taken;
+}
+
+static void hoard_drop(struct hoard *hoard)
+{
+	unsigned int i;
+
+	for (i = 0; i < hoard->count; i++)
+		if (hoard->pages[i])
+			__free_page(hoard->pages[i]);
+	vfree(hoard->pages);
 }
 
 /* Gives objects back their contents: mapping write-only and not writing leaves anything. */
@@ -393,35 +419,56 @@ static int run_cost(unsigned int count)
 	return error;
 }
 
-/* Maps in a pool that has lived on a machine with no two free pages in a row. */
+/* Frees, allocations and a compaction of all memory; then maps. */
+static int measure_aged(struct set *set, const char *split, const char *ro, const char *rw)
+{
+	int error;
+
+	error = set_fill(set);
+	error = error ?: set_churn(set, 4 * set->count);
+	set_thin(set, 30);
+	compact_memory();
+	error = error ?: set_fill(set);
+	measure_split(set, split);
+	error = error ?: measure_map(set, ro, BENCH_RO);
+	error = error ?: measure_map(set, rw, BENCH_RW);
+	return error ?: verify(set, split);
+}
+
+/* A pool that has lived on a machine with little free memory. */
 static int run_aged(unsigned int count)
 {
-	unsigned int i, taken, room = 2 * count;
-	struct page **pages = vcalloc(room, sizeof(*pages));
+	/* A mean object takes less than half a page. */
+	unsigned long leave = count;
+	struct hoard hoard;
 	struct set set;
-	int error = -ENOMEM;
+	int error;
 
-	if (!pages)
-		return error;
-	taken = fragment(pages, room);
 	error = set_open(&set, count);
 	if (error)
-		goto out;
-	error = set_fill(&set);
-	error = error ?: set_churn(&set, count);
-	set_thin(&set, 30);
-	compact_memory();
-	error = error ?: set_fill(&set);
-	figure("aged_pages", "%lu", bench_total_pages(set.pool));
-	measure_split(&set, "split_aged");
-	error = error ?: measure_map(&set, "map_aged_ro", BENCH_RO);
-	error = error ?: measure_map(&set, "map_aged_rw", BENCH_RW);
-	error = error ?: verify(&set, "aged");
+		return error;
+	error = hoard_take(&hoard, totalram_pages(), leave);
+	error = error ?: measure_aged(&set, "split_aged", "map_aged_ro", "map_aged_rw");
 	set_close(&set);
-out:
-	for (i = 0; i < taken; i++)
-		if (pages[i])
-			__free_page(pages[i]);
-	vfree(pages);
+	hoard_drop(&hoard);
+	return error;
+}
+
+/* The worst case: no two pages of a zspage are neighbours. */
+static int run_fragmented(unsigned int count)
+{
+	struct hoard hoard;
+	struct set set;
+	int error;
+
+	error = set_open(&set, count);
+	if (error)
+		return error;
+	error = hoard_take(&hoard, 2 * count, 0);
+	hoard_thin(&hoard);
+	error = error ?: measure_aged(&set, "split_fragmented", "map_fragmented_ro",
+				      "map_fragmented_rw");
+	set_close(&set);
+	hoard_drop(&hoard);
 	return error;
 }

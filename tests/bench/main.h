@@ -22,7 +22,8 @@ static const struct {
 	int (*run)(unsigned int number);
 } commands[] = {
 	{ "cost", run_cost },	    /* COUNT objects: every operation on one thread */
-	{ "aged", run_aged },	    /* COUNT objects: maps in a fragmented pool */
+	{ "aged", run_aged },	    /* COUNT objects: maps in a pool with a history */
+	{ "fragmented", run_fragmented }, /* the same in the worst case */
 	{ "threads", run_threads }, /* COUNT threads */
 	{ "static", run_static },   /* COUNT empty pools */
 	{ "open", run_open },	    /* room for COUNT objects, then: */
