@@ -5,10 +5,8 @@
  */
 
 #include <linux/completion.h>
-#include <linux/cpumask.h>
-#include <linux/delay.h>
 #include <linux/kthread.h>
-#include <linux/sched/signal.h>
+#include "mapper.h"
 #include "suites.h"
 #include "support.h"
 
@@ -165,13 +163,7 @@ static int compact_once(void *data)
 	wait_for_completion(compactor->start);
 	compactor->returned = zsrs_compact(compactor->pool);
 	complete(&compactor->done);
-	while (!kthread_should_stop()) {
-		set_current_state(TASK_INTERRUPTIBLE);
-		if (!kthread_should_stop())
-			schedule();
-		__set_current_state(TASK_RUNNING);
-	}
-	return 0;
+	return zsrs_wait_for_stop();
 }
 
 /* Bug 6: who compacts at the same time shares the work, and every page counts once. */
@@ -214,46 +206,6 @@ static void two_compact(struct kunit *test)
 	drop_holes(test, &holes);
 }
 
-/* A kthread that keeps an object mapped, writing to it, until it is told to stop. */
-struct mapper {
-	const struct holes *holes;
-	unsigned int object;
-	bool mapped;
-	bool release;
-	bool good;
-	struct completion done;
-};
-
-static int keep_mapped(void *data)
-{
-	struct mapper *mapper = data;
-	const struct holes *holes = mapper->holes;
-	size_t size = holes->sizes[mapper->object];
-	u8 *address;
-
-	address = zsrs_map_object(holes->pool, holes->handles[mapper->object], ZSRS_MM_RW);
-	mapper->good = address && zsrs_is_filled(holes->contents, mapper->object, address, size);
-	/* The case reads "good" after this. */
-	smp_store_release(&mapper->mapped, true);
-	if (address) {
-		/* Preemption is off: this CPU is ours until the object is unmapped. */
-		while (!smp_load_acquire(&mapper->release)) {
-			memset(address, 0xa5, size);
-			cpu_relax();
-		}
-		zsrs_fill(holes->contents, mapper->object, address, size);
-		zsrs_unmap_object(holes->pool, holes->handles[mapper->object]);
-	}
-	complete(&mapper->done);
-	while (!kthread_should_stop()) {
-		set_current_state(TASK_INTERRUPTIBLE);
-		if (!kthread_should_stop())
-			schedule();
-		__set_current_state(TASK_RUNNING);
-	}
-	return 0;
-}
-
 /*
  * An object that another CPU has mapped stays where it is, its zspage is passed
  * over, and all others of the class are compacted.
@@ -261,42 +213,24 @@ static int keep_mapped(void *data)
 static void compact_beside_mapper(struct kunit *test)
 {
 	enum { COUNT = 3000, SIZE = 600, PAGES_MAX = 8 };
-	struct mapper mapper = {};
-	struct task_struct *task;
+	struct zsrs_mapper mapper = { .size = SIZE };
 	struct holes holes;
 	unsigned long before, busy, idle;
-	int this_cpu, other_cpu;
 
-	if (num_online_cpus() < 2)
-		kunit_skip(test, "needs two CPUs");
+	zsrs_need_two_cpus(test);
 	make_holes(test, &holes, "compact_beside_mapper", COUNT, SIZE);
-	while (!holes.handles[mapper.object])
-		mapper.object++;
-	mapper.holes = &holes;
-	init_completion(&mapper.done);
+	while (!holes.handles[mapper.number])
+		mapper.number++;
+	mapper.pool = holes.pool;
+	mapper.handle = holes.handles[mapper.number];
+	mapper.contents = holes.contents;
 
-	migrate_disable();
-	this_cpu = smp_processor_id();
-	other_cpu = cpumask_any_but(cpu_online_mask, this_cpu);
-	task = kthread_create(keep_mapped, &mapper, "zsrs_mapper");
-	if (IS_ERR(task)) {
-		migrate_enable();
-		KUNIT_FAIL_AND_ABORT(test, "no memory for a kthread");
-	}
-	kthread_bind(task, other_cpu);
-	wake_up_process(task);
-	while (!smp_load_acquire(&mapper.mapped))
-		cond_resched();
-
+	zsrs_mapper_start(test, &mapper);
 	before = zsrs_get_total_pages(holes.pool);
 	busy = zsrs_compact(holes.pool);
 	KUNIT_EXPECT_EQ(test, before - zsrs_get_total_pages(holes.pool), busy);
-	smp_store_release(&mapper.release, true);
-	wait_for_completion(&mapper.done);
-	kthread_stop(task);
-	migrate_enable();
-
-	KUNIT_EXPECT_TRUE_MSG(test, mapper.good, "the object could not be mapped, or was wrong");
+	KUNIT_EXPECT_TRUE_MSG(test, zsrs_mapper_stop(&mapper),
+			      "the object could not be mapped, or was wrong");
 	idle = zsrs_compact(holes.pool);
 	kunit_info(test, "of %lu pages %lu returned beside the mapper, %lu later", before, busy,
 		   idle);

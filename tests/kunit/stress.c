@@ -52,24 +52,6 @@ struct storm {
 	bool over;
 };
 
-static void wait_for_stop(void)
-{
-	while (!kthread_should_stop()) {
-		set_current_state(TASK_INTERRUPTIBLE);
-		if (!kthread_should_stop())
-			schedule();
-		__set_current_state(TASK_RUNNING);
-	}
-}
-
-static size_t any_size(struct rnd_state *rnd)
-{
-	/* Every other one realistic, the rest all over the range. */
-	if (prandom_u32_state(rnd) & 1)
-		return zsrs_realistic_size(rnd);
-	return 1 + zsrs_below(rnd, PAGE_SIZE);
-}
-
 static struct object *allocate(struct worker *worker, struct rnd_state *rnd)
 {
 	struct storm *storm = worker->storm;
@@ -80,7 +62,7 @@ static struct object *allocate(struct worker *worker, struct rnd_state *rnd)
 	if (!object)
 		return NULL;
 	object->number = prandom_u32_state(rnd);
-	object->size = any_size(rnd);
+	object->size = zsrs_any_size(rnd);
 	object->handle = zsrs_malloc(storm->pool, object->size, gfp);
 	worker->operations++;
 	if (IS_ERR_VALUE(object->handle)) {
@@ -169,8 +151,7 @@ static int work(void *data)
 		if (worker->slots[i])
 			release(worker, worker->slots[i]);
 	complete(&worker->done);
-	wait_for_stop();
-	return 0;
+	return zsrs_wait_for_stop();
 }
 
 static int compact_always(void *data)
@@ -183,8 +164,7 @@ static int compact_always(void *data)
 		usleep_range(2000, 5000);
 	}
 	complete(&storm->compactor_done);
-	wait_for_stop();
-	return 0;
+	return zsrs_wait_for_stop();
 }
 
 static void storm(struct kunit *test)
@@ -287,8 +267,7 @@ static int count_up(void *data)
 			cond_resched();
 	}
 	complete(&contender->done);
-	wait_for_stop();
-	return 0;
+	return zsrs_wait_for_stop();
 }
 
 static void map_is_exclusive(struct kunit *test)
@@ -363,8 +342,7 @@ static int create_and_destroy(void *data)
 		cond_resched();
 	}
 	complete(&contender->done);
-	wait_for_stop();
-	return 0;
+	return zsrs_wait_for_stop();
 }
 
 static void pools_come_and_go(struct kunit *test)

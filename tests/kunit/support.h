@@ -9,9 +9,11 @@
 #include <kunit/test.h>
 #include <linux/err.h>
 #include <linux/fs.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/prandom.h>
+#include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
@@ -70,19 +72,18 @@ static inline long zsrs_number(const char *text, const char *key)
 }
 
 /*
- * Reads the counters. seq_read_iter() takes the place of read(), which debugfs
- * files offer for user memory only.
+ * Reads a file of debugfs as text. seq_read_iter() takes the place of read(),
+ * which these files offer for user memory only.
  */
-static inline int zsrs_read_counters(struct zsrs_counters *counters)
+static inline int zsrs_read_text(const char *path, char *text, size_t size)
 {
-	char text[512] = "";
-	struct kvec vec = { .iov_base = text, .iov_len = sizeof(text) - 1 };
+	struct kvec vec = { .iov_base = text, .iov_len = size - 1 };
 	struct iov_iter iter;
 	struct kiocb kiocb;
 	struct file *file;
 	ssize_t len;
 
-	file = filp_open(ZSRS_STATS, O_RDONLY, 0);
+	file = filp_open(path, O_RDONLY, 0);
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	init_sync_kiocb(&kiocb, file);
@@ -91,7 +92,26 @@ static inline int zsrs_read_counters(struct zsrs_counters *counters)
 	filp_close(file, NULL);
 	if (len < 0)
 		return len;
+	text[len] = '\0';
+	return 0;
+}
 
+/* One number of the statistics of the pool called @name; -1 if there is none. */
+static inline long zsrs_pool_number(const char *name, const char *key)
+{
+	char path[128], text[512];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/zsmalloc_rs/%s/stats", name);
+	return zsrs_read_text(path, text, sizeof(text)) ? -1 : zsrs_number(text, key);
+}
+
+static inline int zsrs_read_counters(struct zsrs_counters *counters)
+{
+	char text[512];
+	int error = zsrs_read_text(ZSRS_STATS, text, sizeof(text));
+
+	if (error)
+		return error;
 	counters->pools = zsrs_number(text, "pools");
 	counters->zspages_live = zsrs_number(text, "zspages_live");
 	counters->pages_live = zsrs_number(text, "pages_live");
@@ -253,6 +273,26 @@ static inline size_t zsrs_realistic_size(struct rnd_state *rnd)
 	if (kind < 97)
 		return 36 * k + zsrs_below(rnd, 26 * k);
 	return PAGE_SIZE;
+}
+
+/* Every other size realistic, the rest all over the range. */
+static inline size_t zsrs_any_size(struct rnd_state *rnd)
+{
+	if (prandom_u32_state(rnd) & 1)
+		return zsrs_realistic_size(rnd);
+	return 1 + zsrs_below(rnd, PAGE_SIZE);
+}
+
+/* How a kthread ends: kthread_stop() needs it to be there still. */
+static inline int zsrs_wait_for_stop(void)
+{
+	while (!kthread_should_stop()) {
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (!kthread_should_stop())
+			schedule();
+		__set_current_state(TASK_RUNNING);
+	}
+	return 0;
 }
 
 /* An allocated pool, or the test ends. */
