@@ -107,7 +107,7 @@ const fn chain_size(page_size: u32, max_chain: u32, size: u32) -> u32 {
 ///
 /// # Invariants
 ///
-/// `by_index[..nr_indexes]` holds numbers below `nr_classes`, and `classes[..nr_classes]` have
+/// `by_index[..nr_indexes]` holds numbers below `nr_classes`, the rest is 0, and `classes[..nr_classes]` have
 /// non-zero `size`, `objs` and `pages`.
 pub struct ClassTable {
     /// Class indexes before merging.
@@ -123,9 +123,19 @@ pub struct ClassTable {
 }
 
 impl ClassTable {
-    /// Works out the classes. `None` if the page size or the chain is not supported
-    /// (4K to 64K pages, chains of [`MIN_CHAIN`] to [`MAX_CHAIN`]).
-    pub fn new(page_shift: u32, max_chain: u32) -> Option<Self> {
+    /// No classes. A constant because a table is too large for the stack of a kernel: it is written
+    /// to where it will be, and set up there.
+    pub const EMPTY: Self = Self {
+        nr_indexes: 0,
+        nr_classes: 0,
+        huge_class_size: 0,
+        by_index: [0; MAX_INDEXES],
+        classes: [Geometry::EMPTY; MAX_INDEXES],
+    };
+
+    /// Works out the classes of an empty table. `None` if the page size or the chain is not
+    /// supported (4K to 64K pages, chains of [`MIN_CHAIN`] to [`MAX_CHAIN`]).
+    pub fn set_up(&mut self, page_shift: u32, max_chain: u32) -> Option<()> {
         if !(12..=16).contains(&page_shift) || !(MIN_CHAIN..=MAX_CHAIN).contains(&max_chain) {
             return None;
         }
@@ -135,21 +145,15 @@ impl ClassTable {
             .wrapping_sub(MIN_SIZE)
             .div_ceil(delta)
             .wrapping_add(1);
-        let mut table = Self {
-            nr_indexes: low_u16(nr_indexes),
-            nr_classes: 0,
-            huge_class_size: 0,
-            by_index: [0; MAX_INDEXES],
-            classes: [Geometry::EMPTY; MAX_INDEXES],
-        };
+        self.nr_indexes = low_u16(nr_indexes);
         // Largest first, so that a merged class keeps the largest size.
-        for index in (0..table.nr_indexes).rev() {
+        for index in (0..self.nr_indexes).rev() {
             let size = MIN_SIZE
                 .wrapping_add(u16_to_u32(index).wrapping_mul(delta))
                 .min(page_size);
-            table.add(Geometry::new(page_shift, max_chain, size, index))?;
+            self.add(Geometry::new(page_shift, max_chain, size, index))?;
         }
-        Some(table)
+        Some(())
     }
 
     /// Adds the class of the next smaller index, or merges it into the last one.
@@ -201,14 +205,13 @@ impl ClassTable {
     /// Sizes above the page size get the largest class, as `zs_lookup_class_index` has it.
     #[inline(always)]
     pub fn lookup(&self, page_shift: u32, size: usize) -> u16 {
-        let slot = size.saturating_add(HEADER_SIZE);
-        let above = slot.saturating_sub(u32_to_usize(MIN_SIZE));
+        let above = size.saturating_sub(u32_to_usize(MIN_SIZE).wrapping_sub(HEADER_SIZE));
         let step = page_shift.wrapping_sub(8);
         // Round up to the next step; the shift is below 64 by construction.
         let round = 1usize.wrapping_shl(step).wrapping_sub(1);
         let index = above.saturating_add(round).wrapping_shr(step);
-        let last = u16_to_usize(self.nr_indexes).saturating_sub(1);
-        match self.by_index.get(index.min(last)) {
+        // 0, the class of the largest slots, also for indexes above all that were set.
+        match self.by_index.get(index) {
             Some(number) => *number,
             None => 0,
         }

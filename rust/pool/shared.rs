@@ -59,7 +59,8 @@ impl Shared {
     pub(crate) fn new(chain: u32) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             classes: {
-                let table = ClassTable::new(PAGE_SHIFT, chain).ok_or_else(|| {
+                let mut table = KBox::write(KBox::new_uninit(GFP_KERNEL)?, ClassTable::EMPTY);
+                table.set_up(PAGE_SHIFT, chain).ok_or_else(|| {
                     pr_err!(
                         "chain={} is out of range: give {} to {} pages\n",
                         chain,
@@ -68,7 +69,7 @@ impl Shared {
                     );
                     EINVAL
                 })?;
-                KBox::new(table, GFP_KERNEL)?
+                table
             },
             words <- WordCache::new(),
             zspages: ZspageCache::new(c_str!("zsmalloc_rs_zspage"))?,

@@ -5,6 +5,7 @@
 #![cfg(not(loom))]
 
 use zsmalloc_logic_tests::{
+    class_table,
     logic::size_class::{ClassTable, Geometry, MAX_CHAIN, MAX_INDEXES, MIN_CHAIN, MIN_SIZE},
     logic::word::{ADDR_ALIGN, MAX_CLASSES},
     oracle::{self, Class, Rule},
@@ -23,7 +24,7 @@ fn as_oracle(class: &Geometry) -> Class {
 
 /// The table for 4K pages.
 fn table_4k(chain: u32) -> ClassTable {
-    ClassTable::new(12, chain).expect("4K pages and this chain are supported")
+    class_table(12, chain).expect("4K pages and this chain are supported")
 }
 
 #[test]
@@ -283,12 +284,12 @@ fn unsupported_configurations_are_refused() {
         for chain in 0..=70 {
             let supported = (12..=16).contains(&shift) && (MIN_CHAIN..=MAX_CHAIN).contains(&chain);
             assert_eq!(
-                ClassTable::new(shift, chain).is_some(),
+                class_table(shift, chain).is_some(),
                 supported,
                 "{shift} {chain}"
             );
         }
     }
-    assert!(ClassTable::new(u32::MAX, 8).is_none());
-    assert!(ClassTable::new(12, u32::MAX).is_none());
+    assert!(class_table(u32::MAX, 8).is_none());
+    assert!(class_table(12, u32::MAX).is_none());
 }

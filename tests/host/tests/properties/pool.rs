@@ -5,6 +5,7 @@
 
 use proptest::{prelude::*, sample::Index, test_runner::Config};
 use std::collections::BTreeMap;
+use zsmalloc_logic_tests::class_table;
 use zsmalloc_logic_tests::logic::{
     freelist::{Slot, Slots},
     fullness::{Group, EMPTY, FULL},
@@ -56,7 +57,7 @@ impl Pool {
     fn new(shift: u32, chain: u32) -> Self {
         Self {
             shift,
-            table: ClassTable::new(shift, chain).unwrap(),
+            table: class_table(shift, chain).unwrap(),
             frames: (0..4000).map(|_| None).collect(),
             zspages: BTreeMap::new(),
             words: Vec::new(),
