@@ -39,6 +39,14 @@ zswap_off
 unload zsmalloc_rs
 note "unloading is refused while zswap has a pool, and works afterwards"
 
+# Refused while somebody has a file of the module's in debugfs open.
+load_ours
+exec 5<"$DEBUGFS/zsmalloc_rs/stats"
+must_fail "unloading zsmalloc_rs while its statistics are read" rmmod zsmalloc_rs
+exec 5<&-
+unload zsmalloc_rs
+note "unloading is refused while a file in debugfs is open, and works afterwards"
+
 # Refused while zram is there, at each level.
 load_zram 1
 echo 8M >/sys/block/zram0/disksize
