@@ -180,7 +180,7 @@ def vm_command(job: Job, command: list[str]) -> list[str]:
     name = job.name.replace("/", "-")
     line = [str(SCRIPTS / "vm"), "--kernel", str(job.flavour), "--name", name]
     line += ["--timeout", str(job.limit * TIMEOUT_SCALE)]
-    for option in ("memory", "cpus", "append"):
+    for option in ("memory", "cpus", "nodes", "append"):
         if option in job.options:
             line += [f"--{option}", job.options[option]]
     for text in shlex.split(job.options.get("allow_splat", "")):
@@ -281,7 +281,16 @@ def header_of(script: Path) -> dict[str, str]:
 FLAVOURS = ("normal", "builtin", "debug")
 SOAK_FLAVOURS = ("gcc", "rt", "numa")
 
-KNOWN_OPTIONS = {"flavours", "timeout", "memory", "cpus", "append", "disk", "allow_splat"}
+KNOWN_OPTIONS = {
+    "flavours",
+    "timeout",
+    "memory",
+    "cpus",
+    "nodes",
+    "append",
+    "disk",
+    "allow_splat",
+}
 
 
 def longer_storms() -> float:

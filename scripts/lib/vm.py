@@ -80,6 +80,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, default=600, help="time limit in seconds; 600")
     parser.add_argument("--memory", default="1G", help="memory of the guest; 1G")
     parser.add_argument("--cpus", type=int, default=2, help="CPUs of the guest; 2")
+    parser.add_argument(
+        "--nodes", type=int, default=1, help="memory nodes to divide memory and CPUs among; 1"
+    )
     parser.add_argument("--append", action="append", default=[], help="further kernel arguments")
     parser.add_argument(
         "--disk", action="append", default=[], help="a raw image, /dev/vda and so on in the guest"
@@ -139,6 +142,23 @@ def write_guest_script(results: Path, flavour: str, command: list[str]) -> Path:
     return script
 
 
+def megabytes(text: str) -> int:
+    """A memory size such as 512M or 1G."""
+    unit = {"M": 1, "G": 1024}.get(text[-1:].upper())
+    if unit is None or not text[:-1].isdigit():
+        sys.exit(f"[vm] --memory {text} is no size; write it as 512M or 1G")
+    return int(text[:-1]) * unit
+
+
+def node_options(nodes: int, memory: int, cpus: int) -> list[str]:
+    """virtme-ng's options for so many equal memory nodes; the CPUs are dealt out."""
+    options = []
+    for node in range(nodes if nodes > 1 else 0):
+        mine = "".join(f",cpus={cpu}" for cpu in range(node, cpus, nodes))
+        options += ["--numa", f"{memory // nodes}M{mine}"]
+    return options
+
+
 def vng_command(
     arguments: argparse.Namespace, kernel: Path, results: Path, script: Path
 ) -> list[str]:
@@ -159,6 +179,7 @@ def vng_command(
         "--memory",
         arguments.memory,
     ]
+    command += node_options(arguments.nodes, megabytes(arguments.memory), cpus)
     command += [f"--rwdir={results}", "--append", KERNEL_ARGUMENTS]
     for text in arguments.append:
         command += ["--append", text]
