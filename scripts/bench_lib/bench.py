@@ -7,6 +7,7 @@ Parts:
   cost      instructions of single operations (QEMU -icount), ours and C
   memory    all memory per live byte while a pool grows, churns and drains
   threads   two threads on one pool (TCG on two CPUs; only ratios mean anything)
+  atomics   atomic instructions and cache misses of single operations
   zram      one image through zram on both
   report    nothing is measured; made from what is there
 
@@ -24,68 +25,18 @@ import os
 import platform
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import figures  # noqa: E402
+from vms import OUT, ROOT, profile, run_vm, say, with_sizes  # noqa: E402
 
-ROOT = Path(os.environ["ROOT"])
-OUT = Path(os.environ["OUT"])
-GUEST = "scripts/bench_lib/guest.py"
 SIDES = ("ours", "c")
 OBJECTS = 40_000
 POPULATIONS = (5_000, 40_000, 150_000)
 THREAD_RUNS = 11
 # For Python 3.11 and later.
 MATPLOTLIB = "3.11.2"
-
-
-def say(text: str) -> None:
-    """A progress line."""
-    print(f"[bench] {text}", file=sys.stderr, flush=True)
-
-
-def histogram(name: str) -> list[int]:
-    """The shares of a shipped size distribution."""
-    path = ROOT / f"tests/bench/histograms/{name}.json"
-    shares: list[int] = json.loads(path.read_text(encoding="utf-8"))["shares"]
-    return shares
-
-
-def run_vm(
-    name: str,
-    commands: list[str],
-    *,
-    icount: bool,
-    options: tuple[str, ...] = (),
-    program: str = GUEST,
-    limit: int = 900,
-) -> list[figures.Record]:
-    """Boot a VM, run the commands in it, return the results."""
-    command = [str(ROOT / "scripts/vm"), "--kernel", "normal", "--name", f"bench-{name}"]
-    command += ["--timeout", str(limit), "--memory", "1G", *options]
-    command += ["--icount"] if icount else ["--cpus", "2"]
-    command += ["--", "/usr/bin/python3", program, *commands]
-    say(f"{name}: {len(commands)} steps in a VM")
-    records: list[figures.Record] = []
-    started = time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        assert process.stdout
-        for line in process.stdout:
-            if line.startswith("RESULT "):
-                records.append(json.loads(line.removeprefix("RESULT ")))
-            else:
-                print(f"  {line.rstrip()}", file=sys.stderr, flush=True)
-    if process.returncode != 0:
-        sys.exit(f"[bench] {name}: the VM's exit status is {process.returncode}; see out/vm/bench-{name}.log")
-    say(f"{name}: {len(records)} results in {time.monotonic() - started:.0f} s")
-    return records
-
-
-def with_sizes(commands: list[str], mix: str = "lzo-rle") -> list[str]:
-    """The guest program's arguments for a size distribution."""
-    return ["--params", "sizes=" + ",".join(map(str, histogram(mix))), *commands]
 
 
 def part_cost() -> list[figures.Record]:
@@ -131,9 +82,7 @@ def part_zram() -> list[figures.Record]:
     image = OUT / "bench/pages.bin"
     if not image.exists():
         say("taking pages out of the memory of programs (a minute)")
-        subprocess.run(
-            ["/usr/bin/python3", ROOT / "scripts/bench_lib/pages.py", image], check=True
-        )
+        subprocess.run(["/usr/bin/python3", ROOT / "scripts/bench_lib/pages.py", image], check=True)
     return run_vm(
         "zram",
         [str(image)],
@@ -143,12 +92,34 @@ def part_zram() -> list[figures.Record]:
     )
 
 
-PARTS = {"cost": part_cost, "memory": part_memory, "threads": part_threads, "zram": part_zram}
+def part_atomics() -> list[figures.Record]:
+    """Atomic instructions and cache misses of single operations."""
+    wanted = [(side, operation) for operation in figures.PROFILED for side in SIDES]
+    return [
+        {
+            "side": side,
+            "profiled": operation,
+            "atomics": seen.of_each(seen.atomics),
+            "misses": seen.of_each(seen.misses),
+        }
+        for (side, operation), seen in zip(wanted, profile(wanted, OBJECTS // 2), strict=True)
+    ]
+
+
+PARTS = {
+    "cost": part_cost,
+    "memory": part_memory,
+    "threads": part_threads,
+    "atomics": part_atomics,
+    "zram": part_zram,
+}
 
 
 def command_output(*command: str | Path) -> str:
     """What a program prints, or nothing if it fails."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, check=False)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, check=False
+    )
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
@@ -164,7 +135,7 @@ def about() -> figures.Record:
     )
     kernel = Path(os.environ["ZSRS_BENCH_KERNEL"]) / "include/config/kernel.release"
     return {
-        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": command_output("git", "describe", "--always", "--dirty"),
         "kernel": kernel.read_text(encoding="ascii").strip(),
         "chain": 8,
@@ -183,19 +154,25 @@ def draw(result: Path, folder: Path) -> None:
         subprocess.run(["/usr/bin/python3", "-m", "venv", "--clear", venv], check=True)
         pip = [venv / "bin/pip", "install", "--quiet", "--disable-pip-version-check"]
         if subprocess.run([*pip, f"matplotlib=={MATPLOTLIB}"], check=False).returncode != 0:
-            sys.exit("[bench] pip could not install matplotlib; is PyPI reachable? The figures are complete without plots")
+            sys.exit(
+                "[bench] pip could not install matplotlib; is PyPI reachable? The figures are complete without plots"
+            )
     subprocess.run([python, ROOT / "scripts/bench_lib/report.py", result, folder], check=True)
 
 
 def main() -> None:
     """Run the chosen parts, then write what is known."""
     parser = argparse.ArgumentParser(
-        prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="scripts/bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help="all if none is given")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - {*PARTS, "report"}:
-        sys.exit(f"[bench] there is no part {' or '.join(sorted(unknown))}; parts are {', '.join(PARTS)}")
+        sys.exit(
+            f"[bench] there is no part {' or '.join(sorted(unknown))}; parts are {', '.join(PARTS)}"
+        )
     raw = OUT / "bench"
     raw.mkdir(parents=True, exist_ok=True)
     for name in arguments.parts or PARTS:

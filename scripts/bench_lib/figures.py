@@ -35,6 +35,9 @@ OPERATIONS = {
     "destroy": "median",
 }
 
+# Operations whose atomic instructions and cache misses are counted.
+PROFILED = ("map_ro", "free", "malloc_steady", "malloc_fill")
+
 # What each CPU costs while the module is loaded, whatever the pools hold: the
 # buffer of a page, and with ours a magazine of 64 words and some counters
 # (rust/object/words.rs, bounce.rs; rust/pool/shared.rs). C: mm/zsmalloc.c,
@@ -56,7 +59,10 @@ def costs(records: list[Record]) -> dict[str, Record]:
     found: dict[str, Record] = {}
     for record in records:
         if record.get("op") in OPERATIONS and record["count"] and "threads" not in record:
-            entry: Record = {"mean": round(record["sum"] / record["count"], 1), "count": record["count"]}
+            entry: Record = {
+                "mean": round(record["sum"] / record["count"], 1),
+                "count": record["count"],
+            }
             if quantiles := record.get("quantiles"):
                 names = ("min", "p10", "p25", "median", "p75", "p90", "p99", "max")
                 entry.update(zip(names, quantiles, strict=True))
@@ -82,7 +88,9 @@ def cost_ratios(found: dict[str, Record]) -> dict[str, float]:
     if "map_aged_ro" in ratios and "map_aged_rw" in ratios:
         ratios["map_aged"] = max(ratios["map_aged_ro"], ratios["map_aged_rw"])
     if "create" in found and "destroy" in found:
-        sums = [sum(found[name][side]["median"] for name in ("create", "destroy")) for side in SIDES]
+        sums = [
+            sum(found[name][side]["median"] for name in ("create", "destroy")) for side in SIDES
+        ]
         ratios["create_destroy"] = round(sums[0] / sums[1], 4)
     return ratios
 
@@ -130,7 +138,9 @@ def memory_points(records: list[Record], pool_bytes: Record) -> dict[str, dict[s
                 "handles": record["handles"],
                 "zspages": record["zspages"],
                 "whole": whole,
-                "per_byte": round(whole / record["live_bytes"], 4) if record["live_bytes"] else None,
+                "per_byte": round(whole / record["live_bytes"], 4)
+                if record["live_bytes"]
+                else None,
                 "classes": record.get("classes", []),
             }
         )
@@ -193,6 +203,16 @@ def thread_figures(records: list[Record]) -> dict[str, Record]:
     return found
 
 
+def profile_figures(records: list[Record]) -> dict[str, Record]:
+    """Atomic instructions, and misses of a cache of 1 MiB, for one operation."""
+    found: dict[str, Record] = {}
+    for record in records:
+        for what in ("atomics", "misses"):
+            name = f"{what}_{record['profiled']}"
+            found.setdefault(name, {})[record["side"]] = record[what]
+    return found
+
+
 def zram_figures(records: list[Record], pool_bytes: Record) -> dict[str, Record]:
     """Instructions for a page, and all memory per compressed byte."""
     found: dict[str, Record] = {}
@@ -220,8 +240,9 @@ def collect(raw: Path) -> Record:
     threads = thread_figures(read(raw, "threads"))
     zram = zram_figures(read(raw, "zram"), singles.get("bytes_of_empty_pool", {}))
     ratios: dict[str, float] = cost_ratios(found)
-    for name, sides in (memory | zram).items():
-        if set(sides) == set(SIDES):
+    profiled = profile_figures(read(raw, "atomics"))
+    for name, sides in (memory | zram | profiled).items():
+        if set(sides) == set(SIDES) and sides["c"]:
             ratios[name] = round(sides["ours"] / sides["c"], 4)
     if "mem_5k_drained_90" in ratios:
         drained = [value for name, value in ratios.items() if name.endswith("drained_90")]
@@ -236,6 +257,7 @@ def collect(raw: Path) -> Record:
         "memory_per_live_byte": memory,
         "nanoseconds": threads,
         "zram": zram,
+        "profiled": profiled,
         "memory_steps": points,
     }
 
@@ -273,6 +295,8 @@ def absolute(result: Record, name: str, side: str) -> str:
         )
     if entry := result["memory_per_live_byte"].get(name):
         return f"{entry[side]:.3f}"
+    if entry := result["profiled"].get(name):
+        return f"{entry[side]:.2f}"
     if entry := result["zram"].get(name):
         return f"{entry[side]:.3f}" if "mem" in name else f"{entry[side]}"
     if entry := result["nanoseconds"].get(name):

@@ -3,7 +3,8 @@
 
     guest.py [--params 'KEY=VALUE...'] SIDE:COMMAND...
 
-SIDE is `ours` or `c`; COMMAND one of the module's (tests/bench/main.h). Each result is a line of JSON on standard output, with the
+SIDE is `ours` or `c`; COMMAND one of the module's (tests/bench/main.h), after
+which `@OPERATION` may name what a profiler shall look at. Each result is a line of JSON on standard output, with the
 side it belongs to. Other output goes to standard error.
 """
 
@@ -27,7 +28,10 @@ SIDES = ("ours", "c")
 
 # The module with each side's allocator, the benchmark on it, and its debugfs folder.
 ALLOCATOR = {"ours": BUILD / "zsmalloc-rs.ko", "c": KERNEL_MODULES / "mm/zsmalloc.ko"}
-BENCH = {"ours": BUILD / "tests/bench/zsrs_bench_ours.ko", "c": BUILD / "tests/bench/zsrs_bench_c.ko"}
+BENCH = {
+    "ours": BUILD / "tests/bench/zsrs_bench_ours.ko",
+    "c": BUILD / "tests/bench/zsrs_bench_c.ko",
+}
 CLASSES = {"ours": DEBUGFS / "zsmalloc_rs/bench/classes", "c": DEBUGFS / "zsmalloc/bench/classes"}
 
 Record = dict[str, object]
@@ -87,6 +91,9 @@ def run_module(side: str, command: str) -> None:
     """Have a benchmark module run a command, and pass on what it logs."""
     parameters = Path(f"/sys/module/zsrs_bench_{side}/parameters")
     error = None
+    command, _, profiled = command.partition("@")
+    if profiled:
+        (parameters / "profile").write_text(profiled, encoding="ascii")
     try:
         (parameters / "run").write_text(command, encoding="ascii")
     except OSError as problem:

@@ -92,9 +92,7 @@ def anonymous(pid: int) -> list[int]:
             pagemap.seek(start // PAGE_SIZE * 8)
             entries = pagemap.read((end - start) // PAGE_SIZE * 8)
             present = memoryview(entries).cast("Q")
-            addresses += [
-                start + i * PAGE_SIZE for i, entry in enumerate(present) if entry >> 63
-            ]
+            addresses += [start + i * PAGE_SIZE for i, entry in enumerate(present) if entry >> 63]
     return addresses
 
 
@@ -133,13 +131,16 @@ def take(pid: int, count: int, rng: random.Random) -> list[bytes]:
 
 def sample(name: str, command: list[str], text: str | None, rng: random.Random) -> list[bytes]:
     """Start a program, wait until it has grown, and take pages of it."""
-    with tempfile.TemporaryFile("w+") as source, subprocess.Popen(
-        command,
-        stdin=source,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
+    with (
+        tempfile.TemporaryFile("w+") as source,
+        subprocess.Popen(
+            command,
+            stdin=source,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as process,
+    ):
         if text:
             source.write(text)
             source.seek(0)

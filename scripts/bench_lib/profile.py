@@ -1,23 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tells where the instructions of one operation go.
+"""Tells where the instructions of operations go.
 
-    scripts/bench profile OPERATION [SIDE]
+    scripts/bench profile OPERATION... [--side c]
 
 OPERATION is a name of the benchmark's cost part (malloc_fill, malloc_steady,
 free, free_drain, pair, map_ro, map_rw, map_wo, read, migrate_page,
-compact_object); SIDE is `ours` (the default) or `c`. Runs the benchmark under a
-QEMU plugin that counts every instruction between the marks around the
-operation, and prints instructions per operation by function and, for our
-module, by source line with what was inlined there. Raw counts are kept in
-out/bench/profile.
+compact_object). Runs the benchmark under a QEMU plugin that counts every
+instruction between the marks around the operation, and prints instructions for
+one operation by function and, for our module, by source line with what was
+inlined there. Raw counts are kept in out/bench/profile.
 """
 
 from __future__ import annotations
 
 import argparse
 import bisect
-import json
-import os
 import re
 import subprocess
 import sys
@@ -25,63 +22,13 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from bench import GUEST, with_sizes  # noqa: E402
-
-ROOT = Path(os.environ["ROOT"])
-OUT = Path(os.environ["OUT"])
-FOLDER = OUT / "bench/profile"
-PLUGIN = FOLDER / "profile.so"
-NAME = "bench-profile"
-
-
-def build_plugin() -> None:
-    """Compile the plugin, and a qemu of the same name that loads it."""
-    source = ROOT / "tests/bench/profile/plugin.c"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-o", PLUGIN, source], check=True)
-    wrapper = FOLDER / "bin/qemu-system-x86_64"
-    wrapper.parent.mkdir(exist_ok=True)
-    real = "/usr/bin/qemu-system-x86_64"
-    wrapper.write_text(
-        "#!/bin/sh\n"
-        'case " $* " in *" -kernel "*) ;; *) exec ' + real + ' "$@" ;; esac\n'
-        f'exec {real} "$@" -plugin {PLUGIN},out={FOLDER}/counts\n',
-        encoding="utf-8",
-    )
-    wrapper.chmod(0o755)
-
-
-def run(operation: str, side: str, objects: int) -> int:
-    """Run the benchmark under the plugin; returns how often the operation ran."""
-    (FOLDER / "counts").unlink(missing_ok=True)
-    arguments = with_sizes([f"{side}:{'aged' if 'aged' in operation else 'cost'} {objects}"])
-    arguments[1] += f" profile={operation}"
-    command = [str(ROOT / "scripts/vm"), "--kernel", "normal", "--name", NAME, "--icount"]
-    command += ["--timeout", "900", "--", "/usr/bin/python3", GUEST, *arguments]
-    path = f"{FOLDER / 'bin'}:{os.environ['PATH']}"
-    done = subprocess.run(
-        command,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        check=False,
-        env={**os.environ, "PATH": path},
-    )
-    if done.returncode != 0:
-        sys.exit(f"[profile] the VM's exit status is {done.returncode}; see out/vm/{NAME}.log")
-    for line in done.stdout.splitlines():
-        if line.startswith("RESULT "):
-            record = json.loads(line.removeprefix("RESULT "))
-            if record.get("op") == operation:
-                count, mean = record["count"], record["sum"] / record["count"]
-                print(f"{operation} on {side}: {count} times, {mean:.0f} instructions on average")
-                return int(count)
-    sys.exit(f"[profile] there is no operation {operation!r}; see scripts/bench profile --help")
+from vms import OUT, Profile, profile  # noqa: E402
 
 
 def symbols() -> tuple[list[int], list[tuple[str, str]]]:
     """Addresses, and for each the symbol and its module, in order."""
     table = []
-    for line in (OUT / f"vm/{NAME}.d/kallsyms").read_text(encoding="utf-8").splitlines():
+    for line in (OUT / "vm/bench-profile.d/kallsyms").read_text(encoding="utf-8").splitlines():
         words = line.split()
         if words[1] in "tTwW":
             module = words[3].strip("[]") if len(words) > 3 else ""
@@ -143,62 +90,77 @@ def inlined(module: Path, offsets: list[int]) -> list[list[tuple[str, str]]]:
 
 
 def show(title: str, counts: Counter[str], times: int, lines: int) -> None:
-    """Print a table of instructions per operation."""
-    print(f"\n{'per operation':>13}  {title}")
+    """Print a table of what one operation costs."""
+    print(f"\n{'':>13}  {title}")
     for name, count in counts.most_common(lines):
         if count / times >= 0.05:
             print(f"{count / times:13.2f}  {name}")
 
 
+def print_profile(operation: str, side: str, seen: Profile, lines: int) -> None:
+    """Print the tables of one operation."""
+    print(
+        f"\n== {operation} on {side}: {seen.times} times, {seen.mean:.1f} instructions on average"
+    )
+    print(
+        f"   {seen.of_each(seen.atomics)} atomic, {seen.of_each(seen.misses)} cache misses (1 MiB)"
+    )
+    starts, names = symbols()
+    by_function: Counter[tuple[str, str]] = Counter()
+    misses: Counter[tuple[str, str]] = Counter()
+    atomics: Counter[tuple[str, str]] = Counter()
+    ours: list[tuple[str, int, int, int]] = []
+    for address, count in seen.instructions.items():
+        index = bisect.bisect_right(starts, address) - 1
+        by_function[names[index]] += count
+        misses[names[index]] += seen.misses[address]
+        atomics[names[index]] += seen.atomics[address]
+        if names[index][1] == "zsmalloc_rs":
+            offset = address - starts[index]
+            ours.append((names[index][0], offset, count, seen.misses[address]))
+    plain = demangle([name for name, _ in by_function])
+    print(f"\n{'instructions':>13} {'atomic':>7} {'misses':>7}  function")
+    for key, count in by_function.most_common(lines):
+        if count / seen.times >= 0.05:
+            module = f"  [{key[1]}]" if key[1] else ""
+            rest = f"{atomics[key] / seen.times:7.2f} {misses[key] / seen.times:7.2f}"
+            print(f"{count / seen.times:13.2f} {rest}  {plain[key[0]]}{module}")
+    if not ours:
+        return
+    module_file = OUT / "build/normal/zsmalloc-rs.ko"
+    offsets = section_offsets(module_file)
+    known = [(offsets[entry[0]] + entry[1], *entry[2:]) for entry in ours if entry[0] in offsets]
+    functions: Counter[str] = Counter()
+    places: Counter[str] = Counter()
+    cold: Counter[str] = Counter()
+    frames = inlined(module_file, [entry[0] for entry in known])
+    for stack, (_, count, missed) in zip(frames, known, strict=True):
+        if not stack:
+            continue
+        place = " < ".join(place for _, place in stack[:5])
+        functions[f"{stack[0][0]}  {stack[0][1].split(':')[0]}"] += count
+        places[place] += count
+        cold[place] += missed
+    show("instructions by function of ours, inlined or not", functions, seen.times, lines)
+    show("instructions by source line < where it is inlined", places, seen.times, lines)
+    show("cache misses by source line", cold, seen.times, lines)
+
+
 def main() -> None:
-    """Profile one operation."""
+    """Profile operations."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench profile",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("operation")
-    parser.add_argument("side", nargs="?", default="ours", choices=("ours", "c"))
+    parser.add_argument("operations", nargs="+", metavar="OPERATION")
+    parser.add_argument("--side", default="ours", choices=("ours", "c"))
     parser.add_argument("--objects", type=int, default=8000, help="objects in the pool; 8000")
     parser.add_argument("--lines", type=int, default=60, help="lines of each table; 60")
     arguments = parser.parse_args()
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    build_plugin()
-    times = run(arguments.operation, arguments.side, arguments.objects)
-    starts, names = symbols()
-    by_address: Counter[int] = Counter()
-    for line in (FOLDER / "counts").read_text(encoding="ascii").splitlines():
-        address, count = line.split()
-        by_address[int(address, 16)] += int(count)
-
-    by_function: Counter[tuple[str, str]] = Counter()
-    ours: list[tuple[str, int, int]] = []
-    for address, count in by_address.items():
-        index = bisect.bisect_right(starts, address) - 1
-        by_function[names[index]] += count
-        if names[index][1] == "zsmalloc_rs":
-            ours.append((names[index][0], address - starts[index], count))
-    plain = demangle([name for name, _ in by_function])
-    labels: Counter[str] = Counter()
-    for (name, module), count in by_function.items():
-        labels[plain[name] + (f"  [{module}]" if module else "")] += count
-    total = sum(by_address.values()) / times
-    show(f"function ({total:.1f} in all)", labels, times, arguments.lines)
-    if not ours:
-        return
-    module_file = OUT / "build/normal/zsmalloc-rs.ko"
-    offsets = section_offsets(module_file)
-    known = [(offsets[name] + offset, count) for name, offset, count in ours if name in offsets]
-    functions: Counter[str] = Counter()
-    places: Counter[str] = Counter()
-    frames = inlined(module_file, [offset for offset, _ in known])
-    for stack, (_, count) in zip(frames, known, strict=True):
-        if not stack:
-            continue
-        functions[f"{stack[0][0]}  {stack[0][1].split(':')[0]}"] += count
-        places[" < ".join(place for _, place in stack[:5])] += count
-    show("function of ours, by itself, inlined or not", functions, times, arguments.lines)
-    show("source line < where it is inlined", places, times, arguments.lines)
+    wanted = [(arguments.side, operation) for operation in arguments.operations]
+    for (side, operation), seen in zip(wanted, profile(wanted, arguments.objects), strict=True):
+        print_profile(operation, side, seen, arguments.lines)
 
 
 if __name__ == "__main__":

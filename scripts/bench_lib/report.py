@@ -70,7 +70,9 @@ def plot_costs(result: Record) -> plt.Figure | None:
         for offset, side in ((-0.19, "ours"), (0.19, "c")):
             entry = costs[name][side]
             axes.barh(position + offset, entry["mean"], 0.36, color=COLOURS[side])
-            axes.text(entry["mean"], position + offset, f" {entry['mean']:.0f}", va="center", size=8)
+            axes.text(
+                entry["mean"], position + offset, f" {entry['mean']:.0f}", va="center", size=8
+            )
             if "median" in entry:
                 axes.plot(entry["median"], position + offset, "|", color="black", ms=9)
         if name in FLOORS:
@@ -108,18 +110,35 @@ def plot_memory(result: Record) -> plt.Figure | None:
     if not populations:
         return None
     figure, panels = plt.subplots(1, len(populations), figsize=(13, 4.2))
-    for axes, (population, sides) in zip(list(panels) if len(populations) > 1 else [panels], populations.items(), strict=True):
+    for axes, (population, sides) in zip(
+        list(panels) if len(populations) > 1 else [panels], populations.items(), strict=True
+    ):
         steps = sides["ours"]
         live = [point["live_bytes"] / 1e6 for point in steps]
         axes.fill_between(range(len(live)), live, color=DATA, label="live data", lw=0)
         for side in NAMES:
             whole = [point["whole"] / 1e6 for point in sides[side]]
-            axes.plot(whole, color=COLOURS[side], label=NAMES[side], lw=1.8, ls="-" if side == "ours" else "--")
+            axes.plot(
+                whole,
+                color=COLOURS[side],
+                label=NAMES[side],
+                lw=1.8,
+                ls="-" if side == "ours" else "--",
+            )
         first = 0
         for index in range(1, len(steps) + 1):
             if index == len(steps) or steps[index]["step"] != steps[first]["step"]:
                 axes.axvline(index - 0.5, color="#dddddd", lw=0.8)
-                axes.text((first + index - 1) / 2, 1.01, steps[first]["step"], ha="center", va="bottom", size=7, rotation=40 if index - first < 3 else 0, transform=axes.get_xaxis_transform())
+                axes.text(
+                    (first + index - 1) / 2,
+                    1.01,
+                    steps[first]["step"],
+                    ha="center",
+                    va="bottom",
+                    size=7,
+                    rotation=40 if index - first < 3 else 0,
+                    transform=axes.get_xaxis_transform(),
+                )
                 first = index
         axes.set_title(f"{int(population):,} objects", pad=22)
         axes.set_xticks([])
@@ -137,8 +156,14 @@ def plot_threads(result: Record) -> plt.Figure | None:
     if not operations:
         return None
     figure, panels = plt.subplots(1, len(operations), figsize=(11, 3.4))
-    for axes, operation in zip(panels if len(operations) > 1 else [panels], operations, strict=True):
-        counts = sorted(int(name[1:].split("_")[0]) for name in entries if name.endswith(f"_{operation}") and name.split("_", 1)[1] == operation)
+    for axes, operation in zip(
+        panels if len(operations) > 1 else [panels], operations, strict=True
+    ):
+        counts = sorted(
+            int(name[1:].split("_")[0])
+            for name in entries
+            if name.endswith(f"_{operation}") and name.split("_", 1)[1] == operation
+        )
         for side in NAMES:
             values = [entries[f"t{count}_{operation}"][side] for count in counts]
             axes.plot(counts, values, "o-", color=COLOURS[side], label=NAMES[side])
@@ -158,13 +183,25 @@ def plot_density(result: Record) -> plt.Figure | None:
     if not populations:
         return None
     figure, panels = plt.subplots(1, len(populations), figsize=(13, 3.6), sharey=True)
-    for axes, (population, sides) in zip(panels if len(populations) > 1 else [panels], populations.items(), strict=True):
+    for axes, (population, sides) in zip(
+        panels if len(populations) > 1 else [panels], populations.items(), strict=True
+    ):
         for side, marker in (("c", "o"), ("ours", ".")):
             drain = next(i for i, point in enumerate(sides[side]) if point["step"] == "drain")
             classes = sides[side][drain - 1]["classes"]
             xs = [entry[0] for entry in classes]
-            ys = [100 * entry[0] * entry[2] / (entry[3] * PAGE_SIZE) for entry in classes if entry[3]]
-            axes.plot(xs[: len(ys)], ys, marker, color=COLOURS[side], label=NAMES[side], ms=5 if marker == "o" else 7, mfc="none" if marker == "o" else None)
+            ys = [
+                100 * entry[0] * entry[2] / (entry[3] * PAGE_SIZE) for entry in classes if entry[3]
+            ]
+            axes.plot(
+                xs[: len(ys)],
+                ys,
+                marker,
+                color=COLOURS[side],
+                label=NAMES[side],
+                ms=5 if marker == "o" else 7,
+                mfc="none" if marker == "o" else None,
+            )
         axes.set_title(f"{int(population):,} objects")
         axes.set_xlabel("class size in bytes")
         axes.set_ylim(0, 103)
@@ -201,12 +238,21 @@ def main() -> None:
     result = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     folder = Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
-    plt.rcParams.update({"svg.hashsalt": "zsmalloc_rs", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+    plt.rcParams.update(
+        {
+            "svg.hashsalt": "zsmalloc_rs",
+            "font.size": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+        }
+    )
     about = result.get("about", {})
     parts = [
         "<!DOCTYPE html><html lang='en'><meta charset='utf-8'><title>zsmalloc_rs beside C zsmalloc</title>",
         f"<style>{STYLE}</style><h1>zsmalloc_rs beside C zsmalloc</h1>",
-        "<p>" + html.escape("; ".join(f"{name}: {value}" for name, value in about.items())) + "</p>",
+        "<p>"
+        + html.escape("; ".join(f"{name}: {value}" for name, value in about.items()))
+        + "</p>",
         "<p>Costs are instructions of the guest under QEMU's -icount, mean (median). Memory is "
         "bytes per live byte, with pages, slabs, handles, per-CPU buffers and the pool itself. "
         "Ratios are ours / C: less than 1 is better than C.</p>",

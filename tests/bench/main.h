@@ -49,9 +49,12 @@ static int run(const char *text, const struct kernel_param *param)
 		if (!strcmp(name, commands[i].name)) {
 			error = calibrate();
 			error = error ?: commands[i].run(number);
+			if (*profile)
+				mark_next();
 			break;
 		}
 	mutex_unlock(&running);
+	profile[0] = '\0';
 	if (error)
 		pr_err("command \"%s %u\" failed: %d\n", name, number, error);
 	return error;

@@ -18,7 +18,7 @@ struct series {
 	u64 sum;
 };
 
-/* Which series the profiler shall see; empty for none. */
+/* Which series of the next command the profiler shall see; empty for none. */
 static char profile[32];
 module_param_string(profile, profile, sizeof(profile), 0644);
 MODULE_PARM_DESC(profile, "Operation whose instructions are marked for the profiler");
@@ -27,11 +27,15 @@ MODULE_PARM_DESC(profile, "Operation whose instructions are marked for the profi
 static u64 overhead;
 
 /*
- * Instructions that do nothing, known to tests/bench/profile/plugin.c: between
- * the two, instructions are counted by address.
+ * Instructions that do nothing, known to tests/bench/profile/plugin.c: what runs
+ * between begin and end is counted; at next the counts are written to a file and
+ * start again.
  */
-#define mark_begin() asm volatile(".byte 0x0f, 0x1f, 0x84, 0x00, 0x01, 0x72, 0x73, 0x7a" ::: "memory")
-#define mark_end() asm volatile(".byte 0x0f, 0x1f, 0x84, 0x00, 0x02, 0x72, 0x73, 0x7a" ::: "memory")
+#define mark(number) \
+	asm volatile(".byte 0x0f, 0x1f, 0x84, 0x00, " number ", 0x72, 0x73, 0x7a" ::: "memory")
+#define mark_begin() mark("0x01")
+#define mark_end() mark("0x02")
+#define mark_next() mark("0x03")
 
 static int series_open(struct series *series, const char *name, unsigned int room)
 {

@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A plugin for QEMU's TCG: counts the instructions that the guest runs between
- * the marks of tests/bench/series.h, by address.
+ * A plugin for QEMU's TCG that looks at what the guest runs between the marks of
+ * tests/bench/series.h: which instructions, which of them are atomic, and which
+ * data is not in a cache.
  *
- *     -plugin profile.so,out=FILE
+ *     -plugin profile.so,out=PREFIX
  *
- * On exit it writes a line "ADDRESS TIMES" for each instruction of the guest's
- * kernel that ran; an address may have several lines. Needs -icount, with which string
- * instructions are counted by iteration, and one CPU.
+ * At each "next" mark it writes PREFIX.1, PREFIX.2 ... with a line "ADDRESS
+ * TIMES ATOMIC MISSES" for each instruction of the guest's kernel that ran; an
+ * address may have several lines. ATOMIC is 1 for a locked instruction. MISSES
+ * are accesses that a cache of 1 MiB (16 ways, lines of 64 bytes, least recently
+ * used out first) would not have held; it sees all accesses from the first mark
+ * on.
  *
- * Debian 12 ships no qemu-plugin.h; what is used of version 1 of the interface
- * (QEMU 4.2 to 8.2) is declared here.
+ * Needs -icount, with which string instructions are counted by iteration, and
+ * one CPU. Debian 12 ships no qemu-plugin.h; what is used of version 1 of the
+ * interface (QEMU 4.2 to 8.2) is declared here.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -25,13 +30,14 @@ struct qemu_plugin_tb;
 struct qemu_plugin_insn;
 
 enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS };
+enum qemu_plugin_mem_rw { QEMU_PLUGIN_MEM_R = 1, QEMU_PLUGIN_MEM_W, QEMU_PLUGIN_MEM_RW };
 
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
 const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
-uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
 size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
+uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
 void qemu_plugin_register_vcpu_tb_trans_cb(uint64_t id,
 					   void (*cb)(uint64_t id, struct qemu_plugin_tb *tb));
 void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb,
@@ -40,24 +46,62 @@ void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb,
 void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn,
 					    void (*cb)(unsigned int cpu, void *data),
 					    enum qemu_plugin_cb_flags flags, void *data);
-void qemu_plugin_register_atexit_cb(uint64_t id, void (*cb)(uint64_t id, void *data), void *data);
+void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn,
+				      void (*cb)(unsigned int cpu, uint32_t info, uint64_t address,
+						 void *data),
+				      enum qemu_plugin_cb_flags flags, enum qemu_plugin_mem_rw rw,
+				      void *data);
 
 EXPORT int qemu_plugin_version = 1;
+
+struct instruction {
+	uint64_t address;
+	uint64_t misses;
+	bool atomic;
+};
 
 /* A block of code; one that is translated again gets another. */
 struct block {
 	struct block *next;
 	uint64_t times;
 	size_t count;
-	uint64_t addresses[];
+	struct instruction instructions[];
 };
 
 static struct block *blocks;
 static bool counting;
-static const char *out;
+static bool caching;
+static const char *prefix;
+static unsigned int files;
 
-static const uint8_t begin[] = { 0x0f, 0x1f, 0x84, 0x00, 0x01, 0x72, 0x73, 0x7a };
-static const uint8_t end[] = { 0x0f, 0x1f, 0x84, 0x00, 0x02, 0x72, 0x73, 0x7a };
+/* Lines of each set, the one used last first. */
+enum { LINE_SHIFT = 6, SETS = 1024, WAYS = 16 };
+static uint64_t cache[SETS][WAYS];
+
+static bool hit(uint64_t address)
+{
+	uint64_t line = address >> LINE_SHIFT;
+	uint64_t *set = cache[line % SETS];
+	unsigned int way;
+	bool found;
+
+	for (way = 0; way < WAYS - 1 && set[way] != line; way++)
+		;
+	found = set[way] == line;
+	memmove(set + 1, set, way * sizeof(*set));
+	set[0] = line;
+	return found;
+}
+
+static void on_access(unsigned int cpu, uint32_t info, uint64_t address, void *data)
+{
+	struct instruction *instruction = data;
+
+	(void)cpu;
+	(void)info;
+	if (caching && !hit(address) && counting && instruction)
+		instruction->misses++;
+}
 
 static void on_block(unsigned int cpu, void *data)
 {
@@ -68,65 +112,112 @@ static void on_block(unsigned int cpu, void *data)
 		block->times++;
 }
 
-static void on_mark(unsigned int cpu, void *data)
+static void write_counts(void)
 {
-	(void)cpu;
-	counting = data != NULL;
+	struct block *block;
+	char path[4096];
+	FILE *file;
+	size_t i;
+
+	snprintf(path, sizeof(path), "%s.%u", prefix, ++files);
+	file = fopen(path, "w");
+	if (!file) {
+		perror(path);
+		exit(1);
+	}
+	for (block = blocks; block; block = block->next) {
+		for (i = 0; block->times && i < block->count; i++) {
+			struct instruction *instruction = &block->instructions[i];
+
+			fprintf(file, "%" PRIx64 " %" PRIu64 " %d %" PRIu64 "\n",
+				instruction->address, block->times, instruction->atomic,
+				instruction->misses);
+			instruction->misses = 0;
+		}
+		block->times = 0;
+	}
+	fclose(file);
 }
 
-static bool is(const struct qemu_plugin_insn *insn, const uint8_t *mark)
+enum mark { NONE, BEGIN, END, NEXT };
+
+static void on_mark(unsigned int cpu, void *data)
 {
-	return qemu_plugin_insn_size(insn) == sizeof(begin) &&
-	       !memcmp(qemu_plugin_insn_data(insn), mark, sizeof(begin));
+	enum mark mark = (uintptr_t)data;
+
+	(void)cpu;
+	counting = mark == BEGIN;
+	caching = true;
+	if (mark == NEXT)
+		write_counts();
+}
+
+/* A no-op with a number that no compiler puts there. */
+static enum mark mark_of(const struct qemu_plugin_insn *insn)
+{
+	static const uint8_t head[] = { 0x0f, 0x1f, 0x84, 0x00 }, tail[] = { 0x72, 0x73, 0x7a };
+	const uint8_t *bytes = qemu_plugin_insn_data(insn);
+
+	if (qemu_plugin_insn_size(insn) != 8 || memcmp(bytes, head, 4) || memcmp(bytes + 5, tail, 3))
+		return NONE;
+	return bytes[4] >= BEGIN && bytes[4] <= NEXT ? bytes[4] : NONE;
+}
+
+/* Has a lock prefix, or is an exchange with memory, which needs none. */
+static bool is_atomic(const struct qemu_plugin_insn *insn)
+{
+	const uint8_t *bytes = qemu_plugin_insn_data(insn);
+	size_t i, size = qemu_plugin_insn_size(insn);
+
+	for (i = 0; i + 1 < size; i++) {
+		switch (bytes[i]) {
+		case 0xf0:
+			return true;
+		case 0x2e: case 0x36: case 0x3e: case 0x26: case 0x64: case 0x65: case 0x66:
+		case 0xf2: case 0xf3:
+		case 0x40 ... 0x4f:
+			continue;
+		case 0x86: case 0x87:
+			return bytes[i + 1] >> 6 != 3;
+		default:
+			return false;
+		}
+	}
+	return false;
 }
 
 static void on_translation(uint64_t id, struct qemu_plugin_tb *tb)
 {
+	bool kernel = qemu_plugin_tb_vaddr(tb) >> 63;
 	size_t i, count = qemu_plugin_tb_n_insns(tb);
-	struct block *block;
+	struct block *block = NULL;
 
 	(void)id;
+	if (kernel) {
+		block = calloc(1, sizeof(*block) + count * sizeof(block->instructions[0]));
+		if (!block)
+			abort();
+		block->count = count;
+		block->next = blocks;
+		blocks = block;
+		qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, QEMU_PLUGIN_CB_NO_REGS, block);
+	}
 	for (i = 0; i < count; i++) {
 		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
+		struct instruction *instruction = block ? &block->instructions[i] : NULL;
+		enum mark mark = mark_of(insn);
 
-		if (is(insn, begin))
+		if (mark)
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, on_mark,
-							       QEMU_PLUGIN_CB_NO_REGS, &counting);
-		else if (is(insn, end))
-			qemu_plugin_register_vcpu_insn_exec_cb(insn, on_mark,
-							       QEMU_PLUGIN_CB_NO_REGS, NULL);
+							       QEMU_PLUGIN_CB_NO_REGS,
+							       (void *)(uintptr_t)mark);
+		qemu_plugin_register_vcpu_mem_cb(insn, on_access, QEMU_PLUGIN_CB_NO_REGS,
+						 QEMU_PLUGIN_MEM_RW, instruction);
+		if (instruction) {
+			instruction->address = qemu_plugin_insn_vaddr(insn);
+			instruction->atomic = is_atomic(insn);
+		}
 	}
-	/* Kernel addresses only. */
-	if (!(qemu_plugin_tb_vaddr(tb) >> 63))
-		return;
-	block = calloc(1, sizeof(*block) + count * sizeof(block->addresses[0]));
-	if (!block)
-		abort();
-	block->count = count;
-	for (i = 0; i < count; i++)
-		block->addresses[i] = qemu_plugin_insn_vaddr(qemu_plugin_tb_get_insn(tb, i));
-	block->next = blocks;
-	blocks = block;
-	qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, QEMU_PLUGIN_CB_NO_REGS, block);
-}
-
-static void on_exit_of_qemu(uint64_t id, void *data)
-{
-	FILE *file = fopen(out, "w");
-	struct block *block;
-	size_t i;
-
-	(void)id;
-	(void)data;
-	if (!file) {
-		perror(out);
-		return;
-	}
-	for (block = blocks; block; block = block->next)
-		for (i = 0; block->times && i < block->count; i++)
-			fprintf(file, "%" PRIx64 " %" PRIu64 "\n", block->addresses[i],
-				block->times);
-	fclose(file);
 }
 
 EXPORT int qemu_plugin_install(uint64_t id, const void *info, int argc, char **argv);
@@ -137,12 +228,11 @@ EXPORT int qemu_plugin_install(uint64_t id, const void *info, int argc, char **a
 	(void)info;
 	for (i = 0; i < argc; i++)
 		if (!strncmp(argv[i], "out=", 4))
-			out = strdup(argv[i] + 4);
-	if (!out) {
-		fprintf(stderr, "profile.so: say where to write: out=FILE\n");
+			prefix = strdup(argv[i] + 4);
+	if (!prefix) {
+		fprintf(stderr, "profile.so: say where to write: out=PREFIX\n");
 		return -1;
 	}
 	qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation);
-	qemu_plugin_register_atexit_cb(id, on_exit_of_qemu, NULL);
 	return 0;
 }
