@@ -27,7 +27,11 @@ impl Show for Shared {
         writeln!(file, "zspages_live {}", usage.zspages)?;
         writeln!(file, "pages_live {}", usage.pages)?;
         writeln!(file, "words_live {}", usage.words)?;
-        writeln!(file, "word_pages {}", usage.word_pages)
+        writeln!(file, "word_pages {}", usage.word_pages)?;
+        writeln!(file, "metadata_bytes {}", usage.metadata)?;
+        writeln!(file, "pages_chained_adjacent {}", usage.adjacent)?;
+        writeln!(file, "pages_chained_apart {}", usage.apart)?;
+        writeln!(file, "maps_bounced {}", usage.bounced)
     }
 }
 

@@ -19,6 +19,13 @@ pub const fn u16_to_u32(v: u16) -> u32 {
     v as u32 // CAST: u16 to u32 widens.
 }
 
+/// Widens a small count.
+#[inline(always)]
+#[expect(clippy::as_conversions, reason = "the module for it")]
+pub const fn u8_to_usize(v: u8) -> usize {
+    v as usize // CAST: u8 to usize widens.
+}
+
 /// Widens `u8` to `u32`.
 #[inline(always)]
 #[expect(clippy::as_conversions, reason = "the module for it")]

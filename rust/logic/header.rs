@@ -71,12 +71,20 @@ impl Header {
         }
     }
 
+    /// The handle in a header of an object, allocated or deferred, as it lies in memory.
+    #[inline(always)]
+    pub const fn handle_in(raw: u64) -> Option<usize> {
+        // Of the four tags the two of objects, and no other, have this bit when 1 is added.
+        if raw.wrapping_add(1) & TAG_DEFERRED != 0 {
+            Some(u64_to_usize(raw & !TAG_MASK))
+        } else {
+            None
+        }
+    }
+
     /// The handle of a live object, if there is one.
     #[inline(always)]
     pub const fn handle(self) -> Option<usize> {
-        match self {
-            Self::Allocated(handle) | Self::Deferred(handle) => Some(handle),
-            Self::Free(_) => None,
-        }
+        Self::handle_in(self.to_raw())
     }
 }

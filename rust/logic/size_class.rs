@@ -63,7 +63,8 @@ impl Geometry {
     /// One object fills one page, and keeps its handle in the page's descriptor.
     #[inline(always)]
     pub const fn is_huge(&self) -> bool {
-        self.objs == 1 && self.pages == 1
+        // A longer chain for one object would waste more.
+        self.objs == 1
     }
 
     /// Merging costs nothing: same number of slots in as many pages.

@@ -27,6 +27,8 @@ struct Bounce {
     owner: AtomicUsize,
     /// The object may be written, so it has to be copied back.
     written: AtomicBool,
+    /// How often the buffer was used.
+    uses: AtomicUsize,
 }
 
 /// A CPU's buffer, for the contents of an object in slots of `size` bytes. Its local lock is held.
@@ -45,6 +47,7 @@ impl BounceBuffers {
             buffer: AtomicPtr::new(null_mut()),
             owner: AtomicUsize::new(0),
             written: AtomicBool::new(false),
+            uses: AtomicUsize::new(0),
         })?;
         Ok(Self(buffers))
     }
@@ -91,8 +94,26 @@ impl BounceBuffers {
             contents.copy_to(pieces(buffer, size));
         }
         bounce.owner.store(handle.addr(), Ordering::Relaxed);
+        let uses = bounce.uses.load(Ordering::Relaxed).wrapping_add(1);
+        bounce.uses.store(uses, Ordering::Relaxed);
         bounce.written.store(mode.writes(), Ordering::Relaxed);
         Some(buffer)
+    }
+
+    /// How often objects were mapped through a buffer.
+    pub(crate) fn used(&self) -> usize {
+        let uses = self
+            .0
+            .all()
+            .map(|bounce| bounce.uses.load(Ordering::Relaxed));
+        uses.fold(0, usize::wrapping_add)
+    }
+
+    /// Bytes of all buffers.
+    pub(crate) fn bytes(&self) -> usize {
+        let buffers = self.0.all().map(|bounce| &bounce.buffer);
+        let online = buffers.filter(|buffer| !buffer.load(Ordering::Relaxed).is_null());
+        online.count().wrapping_mul(PAGE_SIZE)
     }
 
     /// This CPU's buffer is in use. With preemption off.

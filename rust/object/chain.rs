@@ -3,7 +3,7 @@
 //! The pages of one zspage: allocated together, linked, and freed together.
 
 use crate::kapi::{gfp::Gfp, movable, page_alloc};
-use crate::zpdesc_rs::{Zpdesc, MAX_PAGES};
+use crate::zpdesc_rs::{are_adjacent, Zpdesc, MAX_PAGES};
 use core::{
     cell::Cell,
     ptr::{null_mut, NonNull},
@@ -20,6 +20,8 @@ pub(super) struct Chain {
     first: Cell<NonNull<Zpdesc>>,
     /// The page holds one huge object: there is no link, but a header in its place.
     huge: bool,
+    /// How many pages were allocated physically adjacent to the one before.
+    adjacent: u8,
 }
 
 // SAFETY: It owns its pages; `first` changes only under the owning class's lock.
@@ -42,6 +44,7 @@ impl Chain {
         }
         let mut prev: Option<&Zpdesc> = None;
         let mut first = None;
+        let mut adjacent = 0u8;
         for (place, page) in pages.iter().enumerate() {
             // SAFETY: `fill` has filled the array with pages, which are ours until they are freed.
             let zpdesc: &Zpdesc = unsafe { Zpdesc::from_page(NonNull::new(*page)?) };
@@ -49,7 +52,10 @@ impl Chain {
             zpdesc.set_first_obj_offset(place, first_offset(place));
             zpdesc.set_next(None);
             match prev {
-                Some(prev) => prev.set_next(Some(zpdesc)),
+                Some(prev) => {
+                    prev.set_next(Some(zpdesc));
+                    adjacent = adjacent.wrapping_add(u8::from(are_adjacent(prev, zpdesc)));
+                }
                 None => {
                     zpdesc.set_first();
                     first = Some(NonNull::from(zpdesc));
@@ -61,9 +67,15 @@ impl Chain {
         let chain = Self {
             first: Cell::new(first?),
             huge,
+            adjacent,
         };
         chain.count(1);
         Some(chain)
+    }
+
+    /// How many pages were allocated physically adjacent to the one before.
+    pub(super) fn adjacent(&self) -> u8 {
+        self.adjacent
     }
 
     /// The first page.

@@ -51,13 +51,24 @@ impl Slot<'_> {
     /// Reads its header; `None` if there is none that was ever written.
     #[inline(always)]
     pub(crate) fn header(&self) -> Option<Header> {
-        let raw = if self.huge {
+        Header::from_raw(self.raw_header())
+    }
+
+    /// Its header is this one.
+    #[inline(always)]
+    pub(crate) fn has_header(&self, header: Header) -> bool {
+        self.raw_header() == header.to_raw()
+    }
+
+    /// Reads what lies in the header's place.
+    #[inline(always)]
+    pub(super) fn raw_header(&self) -> u64 {
+        if self.huge {
             self.zpdesc.handle()
         } else {
             // SAFETY: By the invariant the header lies in a page of ours; the class's lock is held.
             unsafe { phys_to_virt::<u64>(self.phys).read() }
-        };
-        Header::from_raw(raw)
+        }
     }
 
     /// Writes its header.
@@ -131,8 +142,8 @@ pub(crate) fn payload_offset(word: Word) -> usize {
 ///
 /// Headers are written by this module only, and say whose slot it is until it is freed.
 #[inline(always)]
-pub(crate) fn handle_in(header: Header) -> Option<Handle> {
-    let word = NonNull::new(ptr_at(header.handle()?))?;
+pub(super) fn handle_in(raw_header: u64) -> Option<Handle> {
+    let word = NonNull::new(ptr_at(Header::handle_in(raw_header)?))?;
     // SAFETY: The word of an allocated object lives.
     Some(unsafe { Handle::from_ptr(word) })
 }

@@ -450,6 +450,11 @@ impl WordCache {
         self.take_back(&mut batch);
     }
 
+    /// Bytes of all CPUs' magazines.
+    pub(crate) fn cpu_bytes(&self) -> usize {
+        self.magazines.all().map(|_| size_of::<Magazine>()).sum()
+    }
+
     /// Words that belong to objects, and pages of words. Exact while nobody allocates or frees.
     pub(crate) fn usage(&self) -> WordUsage {
         let depot = self.depot.lock();

@@ -19,7 +19,7 @@ use crate::kapi::{
     kmem_cache::{KmemCache, SlabBox},
 };
 use crate::logic::{
-    conv::{u32_to_usize, u64_to_usize, usize_to_u64},
+    conv::{u32_to_usize, u64_to_usize, u8_to_usize, usize_to_u64},
     freelist::Slots,
     fullness::{Group, EMPTY},
     header::Header,
@@ -129,6 +129,12 @@ impl<Owner: Migrate> ZspageBox<Owner> {
         zspage.chain.set_zspage(NonNull::from(&*zspage));
         zspage.chain.set_movable::<Movable<Owner>>();
         Some(Self(zspage.into_raw()))
+    }
+
+    /// How many of its pages were allocated physically adjacent to the one before.
+    pub(crate) fn adjacent_pages(&self) -> usize {
+        // SAFETY: A zspage lives until its owner frees it; it never changes.
+        u8_to_usize(unsafe { self.0.as_ref() }.chain.adjacent())
     }
 }
 
@@ -262,13 +268,14 @@ impl<Owner: Sync> Zspage<Owner> {
 
     /// The objects in the slots of `range`, in order. Slots that were never used are left out.
     #[inline(always)]
-    pub(crate) fn objects<'g>(&'g self, class: &'g Geometry, range: Range<u16>) -> Objects<'g> {
+    pub(crate) fn objects(&self, class: &Geometry, range: Range<u16>) -> Objects<'_> {
         // Above the bump index lies what the page held before it was ours.
         let end = range.end.min(self.slots().bump());
         let start = Span::of(PAGE_SHIFT, class, range.start);
         let zpdesc = self.chain.page(start.page);
         Objects {
-            class,
+            size: u32_to_usize(class.size),
+            huge: class.is_huge(),
             zpdesc,
             page: zpdesc.phys(),
             offset: start.offset,
@@ -303,7 +310,7 @@ impl<Owner: Sync> Zspage<Owner> {
             zpdesc,
             phys: word.phys(),
             crosses: false,
-            huge: class.is_huge(),
+            huge: word.is_huge(),
         };
         (slot, index)
     }
@@ -315,10 +322,15 @@ pub(crate) struct Found<'g> {
     pub(crate) index: u16,
     /// Its slot.
     pub(crate) slot: Slot<'g>,
-    /// What the slot's header says.
-    pub(crate) header: Header,
-    /// The handle that says.
+    /// The handle that the slot's header says.
     pub(crate) handle: Handle,
+}
+
+impl Found<'_> {
+    /// Its free was deferred by reclaim.
+    pub(crate) fn is_deferred(&self) -> bool {
+        self.slot.has_header(Header::Deferred(self.handle.addr()))
+    }
 }
 
 /// See [`Zspage::objects`].
@@ -327,8 +339,10 @@ pub(crate) struct Found<'g> {
 ///
 /// If `indexes` is not empty, its first slot begins at `offset` on the page of `zpdesc`.
 pub(crate) struct Objects<'g> {
-    /// Shape of the zspage.
-    class: &'g Geometry,
+    /// Slot size in bytes.
+    size: usize,
+    /// The only slot is a whole page.
+    huge: bool,
     /// The page that the next slot begins on.
     zpdesc: &'g Zpdesc,
     /// Physical address of that page.
@@ -339,44 +353,32 @@ pub(crate) struct Objects<'g> {
     indexes: Range<u16>,
 }
 
-impl<'g> Objects<'g> {
-    /// The next slot.
-    #[inline(always)]
-    fn next_slot(&mut self) -> Option<(u16, Slot<'g>)> {
-        let index = self.indexes.next()?;
-        let end = self.offset.wrapping_add(u32_to_usize(self.class.size));
-        // INVARIANT: the first of `indexes` until now.
-        let slot = Slot {
-            zpdesc: self.zpdesc,
-            phys: self.page | usize_to_u64(self.offset),
-            crosses: end > PAGE_SIZE,
-            huge: self.class.is_huge(),
-        };
-        // INVARIANT: slots follow each other without gaps.
-        self.offset = end & (PAGE_SIZE - 1);
-        if end >= PAGE_SIZE && !self.indexes.is_empty() {
-            self.zpdesc = self.zpdesc.next()?;
-            self.page = self.zpdesc.phys();
-        }
-        Some((index, slot))
-    }
-}
-
 impl<'g> Iterator for Objects<'g> {
     type Item = Found<'g>;
 
     #[inline(always)]
     fn next(&mut self) -> Option<Found<'g>> {
         loop {
-            let (index, slot) = self.next_slot()?;
-            let Some(header) = slot.header() else {
-                continue;
+            let index = self.indexes.next()?;
+            if self.offset >= PAGE_SIZE {
+                // INVARIANT: slots follow each other without gaps.
+                self.offset &= PAGE_SIZE - 1;
+                self.zpdesc = self.zpdesc.next()?;
+                self.page = self.zpdesc.phys();
+            }
+            let end = self.offset.wrapping_add(self.size);
+            // INVARIANT: the first of `indexes` until now.
+            let slot = Slot {
+                zpdesc: self.zpdesc,
+                phys: self.page | usize_to_u64(self.offset),
+                crosses: end > PAGE_SIZE,
+                huge: self.huge,
             };
-            if let Some(handle) = handle_in(header) {
+            self.offset = end;
+            if let Some(handle) = handle_in(slot.raw_header()) {
                 return Some(Found {
                     index,
                     slot,
-                    header,
                     handle,
                 });
             }

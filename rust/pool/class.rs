@@ -221,7 +221,7 @@ impl ClassGuard<'_> {
         }
         let (zspage, zpdesc) = Zspage::at(self.class, word.phys()).ok_or(Misuse::Foreign)?;
         let (slot, index) = zspage.slot_of(geometry, zpdesc, word);
-        if slot.header() != Some(Header::Allocated(handle.addr())) {
+        if !slot.has_header(Header::Allocated(handle.addr())) {
             return Err(Misuse::Foreign);
         }
         if zspage.reclaim().get() != Reclaim::Not {

@@ -15,7 +15,7 @@ use crate::kapi::{
     sched::{cond_resched, MoverGuard},
     shrinker::Shrink,
 };
-use crate::logic::conv::u32_to_usize;
+use crate::logic::{conv::u32_to_usize, header::Header};
 use crate::object::zspage::{Found, Zspage};
 use core::sync::atomic::Ordering;
 
@@ -177,7 +177,7 @@ impl ClassGuard<'_> {
         object
             .slot
             .copy_to(&slot, u32_to_usize(self.class.geometry().size));
-        slot.set_header(object.header);
+        slot.set_header(Header::Allocated(object.handle.addr()));
         Self::release_slot(from, &object.slot, object.index);
         object
             .handle

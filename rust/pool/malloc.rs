@@ -43,7 +43,7 @@ impl Pool {
             self.shared.words.free(word);
             return Err(ENOMEM);
         };
-        self.zspage_opened(class);
+        self.zspage_opened(class, &zspage);
         let allocated = class.lock().alloc_in_new(zspage, word);
         allocated.map_err(|word| {
             self.shared.words.free(word);

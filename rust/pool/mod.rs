@@ -21,7 +21,7 @@ use crate::logic::{
     conv::{u16_to_usize, usize_to_isize},
     stats::ClassCount,
 };
-use crate::object::lru::Lru;
+use crate::object::{lru::Lru, zspage::ZspageBox};
 use crate::zpdesc_rs::PAGE_SHIFT;
 use class::SizeClass;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -128,8 +128,11 @@ impl Pool {
     }
 
     /// Records that a zspage of `class` has come.
-    fn zspage_opened(&self, class: &SizeClass) {
+    fn zspage_opened(&self, class: &SizeClass, zspage: &ZspageBox<SizeClass>) {
         let pages = class.geometry().nr_pages();
+        let adjacent = zspage.adjacent_pages();
+        let apart = pages.wrapping_sub(1).wrapping_sub(adjacent);
+        self.shared.pages_chained(adjacent, apart);
         // Relaxed: a statistic; nobody infers anything else from it.
         self.pages.fetch_add(pages, Ordering::Relaxed);
         self.shared.zspages_changed(1, usize_to_isize(pages));

@@ -197,14 +197,14 @@ impl ClassGuard<'_> {
         let zspage = self.lists.isolated(isolated);
         let mut from = 0;
         if let Some((index, handle)) = last {
-            let header = zspage.slot(geometry, index).header();
-            if header == Some(Header::Allocated(handle.addr())) {
+            let slot = zspage.slot(geometry, index);
+            if slot.has_header(Header::Allocated(handle.addr())) {
                 return Next::PutBack;
             }
             from = index.wrapping_add(1);
         }
         let mut objects = zspage.objects(geometry, from..geometry.objs);
-        match objects.find(|object| matches!(object.header, Header::Allocated(_))) {
+        match objects.find(|object| !object.is_deferred()) {
             Some(object) if object.handle.is_locked() => Next::PutBack,
             Some(object) => Next::Evict(object.index, object.handle),
             None => Next::Done,
@@ -225,7 +225,7 @@ impl ClassGuard<'_> {
                 end = object.index;
                 break;
             }
-            if let Header::Deferred(_) = object.header {
+            if object.is_deferred() {
                 words.push(self.release(zspage, &object.slot, object.index, object.handle));
             }
         }

@@ -4,9 +4,16 @@
 
 use super::class::SizeClass;
 use crate::kapi::{cpumask::Cpu, percpu::PerCpu, sched::PreemptGuard};
-use crate::logic::size_class::{ClassTable, MAX_CHAIN, MIN_CHAIN};
-use crate::object::{bounce::BounceBuffers, words::WordCache, zspage::ZspageCache};
-use crate::zpdesc_rs::PAGE_SHIFT;
+use crate::logic::{
+    conv::usize_to_isize,
+    size_class::{ClassTable, MAX_CHAIN, MIN_CHAIN},
+};
+use crate::object::{
+    bounce::BounceBuffers,
+    words::WordCache,
+    zspage::{Zspage, ZspageCache},
+};
+use crate::zpdesc_rs::{PAGE_SHIFT, PAGE_SIZE};
 use core::sync::atomic::{AtomicIsize, Ordering};
 use kernel::{c_str, prelude::*};
 
@@ -34,6 +41,10 @@ struct Counters {
     zspages: AtomicIsize,
     /// Pages of zspages.
     pages: AtomicIsize,
+    /// Pages allocated physically adjacent to the one before in their zspage.
+    adjacent: AtomicIsize,
+    /// Pages allocated apart from it.
+    apart: AtomicIsize,
 }
 
 /// What the module holds, over all pools. Exact while nothing is going on.
@@ -48,6 +59,16 @@ pub(crate) struct Usage {
     pub(crate) words: usize,
     /// Pages of handle words.
     pub(crate) word_pages: usize,
+    /// Bytes that all of this takes beside the pages of zspages: what zspages and objects are
+    /// known by, and what there is for each CPU.
+    pub(crate) metadata: usize,
+    /// Pages that were allocated physically adjacent to the one before in their zspage, since the
+    /// module was loaded: objects over both are mapped in place.
+    pub(crate) adjacent: isize,
+    /// Pages that were not: objects over both need a buffer.
+    pub(crate) apart: isize,
+    /// Objects that were mapped through a buffer, since the module was loaded.
+    pub(crate) bounced: usize,
 }
 
 impl Shared {
@@ -78,6 +99,8 @@ impl Shared {
                 pools: AtomicIsize::new(0),
                 zspages: AtomicIsize::new(0),
                 pages: AtomicIsize::new(0),
+                adjacent: AtomicIsize::new(0),
+                apart: AtomicIsize::new(0),
             })?,
         })
     }
@@ -113,15 +136,34 @@ impl Shared {
         add(&counters.pages, pages);
     }
 
+    /// Records how the pages of a new zspage lie.
+    pub(super) fn pages_chained(&self, adjacent: usize, apart: usize) {
+        let guard = PreemptGuard::new();
+        let counters = self.counters.this_cpu(&guard);
+        add(&counters.adjacent, usize_to_isize(adjacent));
+        add(&counters.apart, usize_to_isize(apart));
+    }
+
     /// Adds up what the module holds.
     pub(crate) fn usage(&self) -> Usage {
         let words = self.words.usage();
+        let zspages = self.sum(|counters| &counters.zspages);
+        let per_zspage = core::mem::size_of::<Zspage<SizeClass>>();
         Usage {
             pools: self.sum(|counters| &counters.pools),
-            zspages: self.sum(|counters| &counters.zspages),
+            zspages,
             pages: self.sum(|counters| &counters.pages),
             words: words.live,
             word_pages: words.pages,
+            metadata: usize::try_from(zspages)
+                .unwrap_or(0)
+                .wrapping_mul(per_zspage)
+                .wrapping_add(words.pages.wrapping_mul(PAGE_SIZE))
+                .wrapping_add(self.buffers.bytes())
+                .wrapping_add(self.words.cpu_bytes()),
+            adjacent: self.sum(|counters| &counters.adjacent),
+            apart: self.sum(|counters| &counters.apart),
+            bounced: self.buffers.used(),
         }
     }
 
