@@ -19,6 +19,8 @@ OPERATIONS = {
     "map_ro": "mean",
     "map_rw": "mean",
     "map_wo": "mean",
+    "map_refilled_ro": "mean",
+    "map_refilled_rw": "mean",
     "map_aged_ro": "mean",
     "map_aged_rw": "mean",
     "map_fragmented_ro": "mean",

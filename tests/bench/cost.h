@@ -413,6 +413,12 @@ static int run_cost(unsigned int count)
 	error = error ?: verify(&set, "compaction");
 	error = error ?: set_fill(&set);
 	error = error ?: measure_drain(&set);
+	/* Pages come from where those of the drain went: no longer in a row. */
+	error = error ?: set_fill(&set);
+	measure_split(&set, "split_refilled");
+	error = error ?: measure_map(&set, "map_refilled_ro", BENCH_RO);
+	error = error ?: measure_map(&set, "map_refilled_rw", BENCH_RW);
+	error = error ?: verify(&set, "refill");
 	if (set.corrupt)
 		error = -EILSEQ;
 	set_close(&set);
