@@ -17,6 +17,16 @@ struct Run {
 }
 
 impl Run {
+    /// Copies these bytes to `to`, as many as both have. Returns how many.
+    #[inline(always)]
+    fn copy_to(self, to: Self) -> usize {
+        let len = self.len.min(to.len);
+        // SAFETY: Both have `len` bytes, and by the invariant of `Pieces` nobody else accesses
+        // them. They do not overlap: slots and buffers are distinct.
+        unsafe { copy_nonoverlapping(self.start.as_ptr(), to.start.as_ptr(), len) };
+        len
+    }
+
     /// The run without its first `len` bytes, which it has.
     #[inline(always)]
     fn skip(self, len: usize) -> Self {
@@ -87,16 +97,21 @@ impl Pieces {
 
     /// Copies these bytes to `to`, as many as both have.
     #[inline(always)]
-    pub(super) fn copy_to(mut self, mut to: Self) {
+    pub(super) fn copy_to(self, to: Self) {
+        if self.tail.len == 0 && to.tail.len == 0 {
+            self.head.copy_to(to.head);
+        } else {
+            self.copy_pieces(to);
+        }
+    }
+
+    /// [`Self::copy_to`] for more than one run.
+    fn copy_pieces(mut self, mut to: Self) {
         loop {
-            let len = self.head.len.min(to.head.len);
+            let len = self.head.copy_to(to.head);
             if len == 0 {
                 return;
             }
-            let (from, into) = (self.head.start.as_ptr(), to.head.start.as_ptr());
-            // SAFETY: Both have `len` bytes, and by the invariants nobody else accesses them. They
-            // do not overlap: slots and buffers are distinct.
-            unsafe { copy_nonoverlapping(from, into, len) };
             self = self.skip(len);
             to = to.skip(len);
         }

@@ -65,11 +65,20 @@ impl<Owner: Sync> ZspageLists<Owner> {
         u32_to_usize(count)
     }
 
-    /// All zspages that compaction may empty, the emptiest first.
-    pub(crate) fn emptiest_first(&self) -> impl Iterator<Item = &Zspage<Owner>> {
-        Group::all()
-            .filter(|group| group.is_partial())
-            .flat_map(|group| self.group(group))
+    /// The emptiest zspage with objects and room that is not `other`, after `skip` such.
+    pub(crate) fn emptiest_but(
+        &self,
+        other: &Zspage<Owner>,
+        skip: usize,
+    ) -> Option<&Zspage<Owner>> {
+        let is_other = |zspage: &Zspage<Owner>| core::ptr::eq(zspage, other);
+        let first = self.first(self.filled.get().emptiest_partial()?);
+        if skip == 0 && !first.is_some_and(is_other) {
+            return first;
+        }
+        let partial = Group::all().filter(|group| group.is_partial());
+        let zspages = partial.flat_map(|group| self.group(group));
+        zspages.filter(|zspage| !is_other(zspage)).nth(skip)
     }
 
     /// The zspages of a group, as often as they are counted.

@@ -12,6 +12,7 @@ mod copy;
 pub(crate) mod handle;
 pub(crate) mod lists;
 pub(crate) mod lru;
+pub(crate) mod magazine;
 pub(crate) mod mapped;
 pub(crate) mod migrate;
 mod ring;

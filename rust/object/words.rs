@@ -9,7 +9,10 @@
 //! A word that belongs to no object is DEAD and stays a word, so a stale handle is recognised.
 //! Nothing here is called under a class's lock.
 
-use super::handle::Handle;
+use super::{
+    handle::Handle,
+    magazine::{Batch, Magazine},
+};
 use crate::kapi::{
     conv::{addr_of, ptr_at},
     gfp::Gfp,
@@ -24,14 +27,10 @@ use core::{
     cell::Cell,
     mem::size_of,
     ptr::NonNull,
-    sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
 };
 use kernel::prelude::*;
 
-/// Words in a magazine.
-const MAGAZINE: usize = 64;
-/// Words moved between a magazine and the depot at a time.
-const BATCH: usize = MAGAZINE / 2;
 /// Words in a page, after its own header.
 const WORDS: usize = PAGE_SIZE / size_of::<AtomicU64>() - HEADER_WORDS;
 /// Size of a page's header in words.
@@ -43,7 +42,7 @@ const END: usize = WORDS;
 ///
 /// It must be given back to [`WordCache::free`]; dropping it would leak the word.
 #[must_use]
-pub(crate) struct FreeWord(Handle);
+pub(crate) struct FreeWord(pub(super) Handle);
 
 impl FreeWord {
     /// Takes a word back from an object that is no more. The caller was the object's only user.
@@ -108,25 +107,37 @@ impl WordPage {
         unsafe { &*page }
     }
 
-    /// Takes a free word.
-    fn pop(&self) -> Option<FreeWord> {
-        let head = to_usize(self.head.get());
-        let index = if head == END {
-            // Below WORDS: a page all of whose words are out is not asked.
-            let fresh = self.bump.get();
-            self.bump.set(fresh.wrapping_add(1));
-            to_usize(fresh)
-        } else {
-            let link = Word::from_raw(self.words.get(head)?.load(Ordering::Relaxed));
-            self.head.set(to_u32(u64_to_usize(link.payload())));
-            head
-        };
-        let word = self.words.get(index)?;
-        self.out.set(self.out.get().wrapping_add(1));
-        // SAFETY: It lies in this page, which lives while the word is out.
-        Some(FreeWord::retire(unsafe {
-            Handle::from_ptr(NonNull::from(word))
-        }))
+    /// Moves free words into `batch`, as many as it has room for.
+    fn pop_into(&self, batch: &mut Batch) {
+        let before = batch.len();
+        let mut head = to_usize(self.head.get());
+        while !batch.is_full() {
+            let Some(word) = self.words.get(head) else {
+                break;
+            };
+            head = u64_to_usize(Word::from_raw(word.load(Ordering::Relaxed)).payload());
+            batch.push(Self::free_word(word));
+        }
+        self.head.set(to_u32(head));
+        let mut bump = to_usize(self.bump.get());
+        while !batch.is_full() {
+            let Some(word) = self.words.get(bump) else {
+                break;
+            };
+            word.store(Word::dead(0).to_raw(), Ordering::Relaxed);
+            bump = bump.wrapping_add(1);
+            batch.push(Self::free_word(word));
+        }
+        self.bump.set(to_u32(bump));
+        let out = batch.len().wrapping_sub(before);
+        self.out.set(self.out.get().wrapping_add(out));
+    }
+
+    /// A word of a page, which is free.
+    #[inline(always)]
+    fn free_word(word: &AtomicU64) -> FreeWord {
+        // SAFETY: It lies in a page of words, which lives while the word is out.
+        FreeWord(unsafe { Handle::from_ptr(NonNull::from(word)) })
     }
 
     /// Puts a word of this page back.
@@ -212,19 +223,18 @@ unsafe impl Send for Depot {}
 impl Depot {
     /// Moves up to [`BATCH`] words into `batch`.
     fn fill(&mut self, batch: &mut Batch) {
+        let before = batch.len();
         while !batch.is_full() {
             let Some(page) = self.partial.first() else {
-                return;
+                break;
             };
-            let Some(word) = page.pop() else {
-                return;
-            };
+            page.pop_into(batch);
             if page.is_full() {
                 self.partial.remove(page);
             }
-            batch.push(word);
-            self.out = self.out.wrapping_add(1);
         }
+        let out = batch.len().wrapping_sub(before);
+        self.out = self.out.wrapping_add(out);
     }
 
     /// Adds a page.
@@ -250,83 +260,6 @@ impl Depot {
                 self.pages = self.pages.wrapping_sub(1);
             }
         }
-    }
-}
-
-/// A few free words on their way to a magazine or the depot.
-pub(crate) struct Batch {
-    /// The words, `len` of them.
-    words: [Option<FreeWord>; BATCH],
-    /// How many.
-    len: usize,
-}
-
-impl Batch {
-    /// None.
-    pub(crate) fn new() -> Self {
-        Self {
-            words: [const { None }; BATCH],
-            len: 0,
-        }
-    }
-
-    /// There is no room for more.
-    pub(crate) fn is_full(&self) -> bool {
-        self.len == BATCH
-    }
-
-    /// Adds a word. The batch is not full.
-    pub(crate) fn push(&mut self, word: FreeWord) {
-        if let Some(slot) = self.words.get_mut(self.len) {
-            *slot = Some(word);
-            self.len = self.len.wrapping_add(1);
-        }
-    }
-
-    /// Takes a word.
-    fn pop(&mut self) -> Option<FreeWord> {
-        self.len = self.len.checked_sub(1)?;
-        self.words.get_mut(self.len)?.take()
-    }
-}
-
-/// A CPU's free words. Changed only by that CPU, with preemption off; interrupts do not come here.
-struct Magazine {
-    /// How many words there are.
-    len: AtomicUsize,
-    /// The words, `len` of them.
-    words: [AtomicPtr<AtomicU64>; MAGAZINE],
-}
-
-impl Magazine {
-    /// An empty magazine.
-    fn new() -> Self {
-        Self {
-            len: AtomicUsize::new(0),
-            words: [const { AtomicPtr::new(core::ptr::null_mut()) }; MAGAZINE],
-        }
-    }
-
-    /// Takes the word that came last: its line is likely in the cache.
-    #[inline(always)]
-    fn pop(&self) -> Option<FreeWord> {
-        let len = self.len.load(Ordering::Relaxed).checked_sub(1)?;
-        let word = NonNull::new(self.words.get(len)?.load(Ordering::Relaxed))?;
-        self.len.store(len, Ordering::Relaxed);
-        // SAFETY: Free words are put here by `push` only, out of live pages.
-        Some(FreeWord(unsafe { Handle::from_ptr(word) }))
-    }
-
-    /// Puts a word in; gives it back if there is no room.
-    #[inline(always)]
-    fn push(&self, word: FreeWord) -> Result<(), FreeWord> {
-        let len = self.len.load(Ordering::Relaxed);
-        let Some(slot) = self.words.get(len) else {
-            return Err(word);
-        };
-        slot.store(word.0.as_ptr().as_ptr(), Ordering::Relaxed);
-        self.len.store(len.wrapping_add(1), Ordering::Relaxed);
-        Ok(())
     }
 }
 
@@ -380,7 +313,7 @@ impl WordCache {
     fn refill(&self, gfp: Gfp) -> Option<FreeWord> {
         let mut batch = Batch::new();
         self.depot.lock().fill(&mut batch);
-        if batch.len == 0 {
+        if batch.is_empty() {
             let page = WordPage::format(page_alloc::get(gfp)?);
             let mut depot = self.depot.lock();
             depot.add(page);
@@ -395,15 +328,9 @@ impl WordCache {
     /// sleep.
     pub(crate) fn stock(&self, batch: &mut Batch) {
         let guard = PreemptGuard::new();
-        let magazine = self.magazines.this_cpu(&guard);
-        while let Some(word) = batch.pop() {
-            if let Err(word) = magazine.push(word) {
-                // Another task has filled the magazine meanwhile.
-                batch.push(word);
-                break;
-            }
-        }
+        self.magazines.this_cpu(&guard).push_from(batch);
         drop(guard);
+        // Another task may have filled the magazine meanwhile.
         self.take_back(batch);
     }
 
@@ -426,7 +353,7 @@ impl WordCache {
 
     /// Gives words to the depot and free pages to the kernel.
     fn take_back(&self, batch: &mut Batch) {
-        if batch.len == 0 {
+        if batch.is_empty() {
             return;
         }
         let empty = PageList(Cell::new(None));
@@ -460,11 +387,7 @@ impl WordCache {
         let depot = self.depot.lock();
         let (out, pages) = (depot.out, depot.pages);
         drop(depot);
-        let idle: usize = self
-            .magazines
-            .all()
-            .map(|magazine| magazine.len.load(Ordering::Relaxed))
-            .sum();
+        let idle: usize = self.magazines.all().map(Magazine::len).sum();
         WordUsage {
             live: out.saturating_sub(idle),
             pages,

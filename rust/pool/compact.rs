@@ -4,8 +4,8 @@
 //! without objects go back to the kernel.
 //!
 //! Class by class, with no lock for the pool, in steps: the class's lock is dropped after each
-//! emptied zspage and after [`BUDGET`] objects, so nobody waits long for it. A zspage with an object
-//! in use is passed over; mappers are never waited for.
+//! emptied zspage and after [`BUDGET`] objects, so nobody waits long for it. A zspage is passed over
+//! when an object in use is met; mappers are never waited for.
 
 use super::{
     class::{ClassGuard, Emptied, SizeClass},
@@ -102,18 +102,18 @@ impl Shrink for Pool {
 }
 
 impl ClassGuard<'_> {
-    /// Moves objects out of the emptiest zspage that has none in use, at most [`BUDGET`].
+    /// Moves objects out of the emptiest zspage, at most [`BUDGET`], until one is in use.
     fn compact(&self, progress: &mut Progress) -> Step {
         let geometry = self.class.geometry();
         // Before the source: where all are in one group, the one used last is to be filled.
         let Some(first) = self.lists.fullest() else {
             return Step::Done;
         };
-        let Some(from) = self.source(progress, first) else {
+        let Some(from) = self.lists.emptiest_but(first, progress.passed) else {
             return Step::Done;
         };
-        let before = from.inuse();
         let mut to = first;
+        let mut stuck = true;
         for object in from.objects(geometry, 0..geometry.objs).take(BUDGET) {
             if to.inuse() == geometry.objs {
                 self.lists.relist(to, geometry);
@@ -122,7 +122,8 @@ impl ClassGuard<'_> {
                 };
                 to = next;
             }
-            if !self.move_object(from, &object, to) {
+            stuck = !self.move_object(from, &object, to);
+            if stuck {
                 break;
             }
         }
@@ -130,31 +131,11 @@ impl ClassGuard<'_> {
         if from.inuse() == 0 {
             return Step::Emptied(self.remove(from));
         }
-        if from.inuse() == before {
+        if stuck {
             progress.passed = progress.passed.wrapping_add(1);
         }
         self.lists.relist(from, geometry);
         Step::More
-    }
-
-    /// The emptiest zspage but `to` that has no object in use. Those that have are passed over once
-    /// and for all in this call.
-    fn source(
-        &self,
-        progress: &mut Progress,
-        to: &Zspage<SizeClass>,
-    ) -> Option<&Zspage<SizeClass>> {
-        let geometry = self.class.geometry();
-        let zspages = self.lists.emptiest_first();
-        let others = zspages.filter(|zspage| !core::ptr::eq(*zspage, to));
-        for zspage in others.skip(progress.passed) {
-            let mut objects = zspage.objects(geometry, 0..geometry.objs);
-            if !objects.any(|object| object.handle.is_locked()) {
-                return Some(zspage);
-            }
-            progress.passed = progress.passed.wrapping_add(1);
-        }
-        None
     }
 
     /// Moves one object; false, with nothing changed, if it is in use.

@@ -20,8 +20,8 @@ use crate::object::{
     handle::Handle,
     lists::Isolated,
     lru::{Coldest, Lru},
+    magazine::Batch,
     slot::Slot,
-    words::Batch,
     zspage::{Reclaim, Zspage},
 };
 use core::sync::atomic::Ordering;
