@@ -14,6 +14,10 @@
  * A discarded block holds zeros, as does one of version 0. fill writes version
  * 1; --punched tells check that punch came after it.
  *
+ * With --ballast, fill takes a page of memory for each block that it writes, and
+ * gives them all back when it ends: what the device took lies in between, and the
+ * free memory is in pieces.
+ *
  * Threads of a storm have blocks of their own, and alternate every two seconds
  * between filling the device and emptying it, so that a compressed pool below it
  * always has holes. A storm ends after --seconds or on SIGTERM.
@@ -35,6 +39,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -58,6 +63,7 @@ static struct {
 	uint64_t seed;
 	uint32_t *version;
 	int punched;
+	int ballast;
 	int plant;
 } o = { .fd = -1, .data_fd = -1, .blocks = 4096, .threads = 2, .seconds = 10, .seed = 1 };
 
@@ -168,11 +174,16 @@ static void expect(unsigned long block, unsigned long count, uint64_t *out)
 	}
 }
 
+static void write_at(unsigned long block, unsigned long count, const void *from)
+{
+	if (pwrite(o.fd, from, count * BLOCK, block * BLOCK) != (ssize_t)(count * BLOCK))
+		die("cannot write block %lu of %s: %s", block, o.device, strerror(errno));
+}
+
 static void write_blocks(unsigned long block, unsigned long count, uint64_t *scratch)
 {
 	expect(block, count, scratch);
-	if (pwrite(o.fd, scratch, count * BLOCK, block * BLOCK) != (ssize_t)(count * BLOCK))
-		die("cannot write block %lu of %s: %s", block, o.device, strerror(errno));
+	write_at(block, count, scratch);
 }
 
 /* Reads into @scratch, compares with what is expected in its second half. */
@@ -240,6 +251,29 @@ static void fill(void)
 		unsigned long left = o.blocks - block;
 
 		write_blocks(block, left < CHUNK ? left : CHUNK, scratch);
+	}
+	free(scratch);
+}
+
+static void fill_with_ballast(void)
+{
+	uint64_t *scratch = buffer(CHUNK * BLOCK);
+	unsigned long block, i;
+	char *ballast = mmap(NULL, o.blocks * BLOCK, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (ballast == MAP_FAILED)
+		die("no memory for %lu pages of ballast", o.blocks);
+	madvise(ballast, o.blocks * BLOCK, MADV_NOHUGEPAGE);
+	for (block = 0; block < o.blocks; block += CHUNK) {
+		unsigned long left = o.blocks - block;
+		unsigned long count = left < CHUNK ? left : CHUNK;
+
+		expect(block, count, scratch);
+		for (i = 0; i < count; i++) {
+			write_at(block + i, 1, scratch + i * WORDS);
+			ballast[(block + i) * BLOCK] = 1;
+		}
 	}
 	free(scratch);
 }
@@ -345,6 +379,7 @@ static void parse(int argc, char **argv)
 		{ "seconds", required_argument, NULL, 's' },
 		{ "seed", required_argument, NULL, 'S' },
 		{ "punched", no_argument, NULL, 'p' },
+		{ "ballast", no_argument, NULL, 'B' },
 		{ "plant", no_argument, NULL, 'P' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -369,6 +404,9 @@ static void parse(int argc, char **argv)
 			break;
 		case 'p':
 			o.punched = 1;
+			break;
+		case 'B':
+			o.ballast = 1;
 			break;
 		case 'P':
 			o.plant = 1;
@@ -408,7 +446,10 @@ int main(int argc, char **argv)
 	for (block = 0; block < o.blocks; block++)
 		o.version[block] = o.punched && is_punched(block) ? GONE | 1 : 1;
 	if (!strcmp(verb, "fill")) {
-		fill();
+		if (o.ballast)
+			fill_with_ballast();
+		else
+			fill();
 		printf("blocks: %lu blocks written\n", o.blocks);
 	} else if (!strcmp(verb, "punch")) {
 		printf("blocks: %lu of %lu blocks discarded\n", punch(), o.blocks);
