@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,12 @@ def cost_ratios(found: dict[str, Record]) -> dict[str, float]:
             ratios[name] = value
         if name in found and name.startswith("map") and (value := ratio(found[name], "median")):
             ratios[f"{name}_median"] = value
-    if "map_aged_ro" in ratios and "map_aged_rw" in ratios:
-        ratios["map_aged"] = max(ratios["map_aged_ro"], ratios["map_aged_rw"])
+    # A history of frees and allocations, by whatever way the pages came back.
+    aged = [
+        value for name, value in ratios.items() if re.fullmatch("map_(aged|refilled)_r[ow]", name)
+    ]
+    if len(aged) == 4:
+        ratios["map_aged"] = max(aged)
     if "create" in found and "destroy" in found:
         sums = [
             sum(found[name][side]["median"] for name in ("create", "destroy")) for side in SIDES
