@@ -147,11 +147,11 @@ static struct store {
 
 	struct slot *slots;
 	unsigned long nr_slots;
-	spinlock_t locks[NR_LOCKS];
+	spinlock_t locks[NR_LOCKS];	/* of the slots, see lock_of() */
 	/* From handle_key() to the slot's index; as the slots, under their locks. */
 	struct xarray by_handle;
 
-	struct list_head streams;
+	struct list_head streams;	/* those that nobody has */
 	spinlock_t streams_lock;
 	wait_queue_head_t streams_wait;
 
@@ -404,7 +404,7 @@ static int make_room(void)
 			return -ENOSPC;
 		}
 		/* What is in use now, or being written by others, soon is not. */
-		msleep(1);
+		usleep_range(1000, 3000);
 	}
 	return 0;
 }
