@@ -89,6 +89,9 @@ const _: () = assert!(size_of::<Zpdesc>() <= size_of::<bindings::page>());
 /// ```
 struct PlaceBits;
 
+/// `page_type` of a page without a type.
+const NO_TYPE: u32 = u32::MAX;
+
 impl PlaceBits {
     /// Bits of the offset: pages of up to 64 KiB.
     const OFFSET_BITS: u32 = 16;
@@ -191,28 +194,24 @@ impl Zpdesc {
         u32_to_usize(bits >> PlaceBits::OFFSET_BITS)
     }
 
-    /// Writes the page's place in its chain and where the first object that begins on it does, in
-    /// bytes: the latter is for who looks at a memory dump, as with C zsmalloc. The page's type
-    /// stays.
-    pub(crate) fn set_first_obj_offset(&self, place: usize, offset: usize) {
-        let bits = (place << PlaceBits::OFFSET_BITS) | (offset & (PAGE_SIZE - 1));
+    /// Types the page (`__zpdesc_set_zsmalloc`), and writes its place in its chain and where the
+    /// first object that begins on it does, in bytes: the latter is for who looks at a memory dump,
+    /// as with C zsmalloc.
+    pub(crate) fn set_zsmalloc(&self, place: usize, first_obj_offset: usize) {
+        let bits = (place << PlaceBits::OFFSET_BITS) | (first_obj_offset & (PAGE_SIZE - 1));
         // It always fits, by the assertions on `PlaceBits`.
-        let owned = u32::try_from(bits).unwrap_or(0) & PlaceBits::MASK;
-        let type_bits = self.first_obj_offset.load(Ordering::Relaxed) & !PlaceBits::MASK;
-        self.first_obj_offset
-            .store(type_bits | owned, Ordering::Relaxed);
+        self.set_place_bits(u32::try_from(bits).unwrap_or(0));
     }
 
-    /// Types the page (`__zpdesc_set_zsmalloc`).
-    pub(crate) fn set_zsmalloc(&self) {
-        // SAFETY: The page is ours and has no type yet.
-        unsafe { bindings::__SetPageZsmalloc(self.page()) };
+    /// Types the page and writes the owner's bits.
+    fn set_place_bits(&self, bits: u32) {
+        let typed = bindings::ZPDESC_TYPE | (bits & PlaceBits::MASK);
+        self.first_obj_offset.store(typed, Ordering::Relaxed);
     }
 
     /// Clears type and owner's bits (`__zpdesc_clear_zsmalloc`).
     fn clear_zsmalloc(&self) {
-        // SAFETY: The page is ours and typed.
-        unsafe { bindings::__ClearPageZsmalloc(self.page()) };
+        self.first_obj_offset.store(NO_TYPE, Ordering::Relaxed);
     }
 
     /// Marks the first page of a chain (`zpdesc_set_first`).
@@ -239,6 +238,14 @@ impl Zpdesc {
     pub(crate) fn zone(&self) -> Zone {
         // SAFETY: The page is ours, and its zone bits never change.
         Zone(unsafe { bindings::page_zone(self.page()) })
+    }
+
+    /// Surely in the same zone as `other`; false may mean in another section of it.
+    #[inline(always)]
+    pub(crate) fn shares_zone(&self, other: &Self) -> bool {
+        // Relaxed: a page's zone never changes.
+        let [ours, theirs] = [self, other].map(|zpdesc| zpdesc.flags.load(Ordering::Relaxed));
+        (ours ^ theirs) & bindings::ZPDESC_ZONE_BITS == 0
     }
 
     /// Makes the page movable with `ops` (`__zpdesc_set_movable`); it is locked, or nobody else
@@ -285,11 +292,7 @@ impl Zpdesc {
     /// it is in use.
     #[cfg(CONFIG_COMPACTION)]
     pub(crate) fn take_over(&self, old: &Self, ops: &'static bindings::movable_operations) {
-        self.set_zsmalloc();
-        let type_bits = self.first_obj_offset.load(Ordering::Relaxed) & !PlaceBits::MASK;
-        let place_bits = old.first_obj_offset.load(Ordering::Relaxed) & PlaceBits::MASK;
-        let bits = type_bits | place_bits;
-        self.first_obj_offset.store(bits, Ordering::Relaxed);
+        self.set_place_bits(old.first_obj_offset.load(Ordering::Relaxed));
         self.zspage.store(old.zspage(), Ordering::Relaxed);
         let next = old.next.load(Ordering::Relaxed);
         self.next.store(next, Ordering::Relaxed);
@@ -347,7 +350,7 @@ impl Drop for ZpdescRef {
 }
 
 /// A memory zone.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) struct Zone(*mut bindings::zone);
 
 impl Zone {

@@ -2,16 +2,6 @@
 
 #include <linux/page-flags.h>
 
-void rust_helper___SetPageZsmalloc(struct page *page)
-{
-	__SetPageZsmalloc(page);
-}
-
-void rust_helper___ClearPageZsmalloc(struct page *page)
-{
-	__ClearPageZsmalloc(page);
-}
-
 void rust_helper_SetPagePrivate(struct page *page)
 {
 	SetPagePrivate(page);

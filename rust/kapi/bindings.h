@@ -23,6 +23,8 @@ const u32 RUST_CONST_HELPER_INTERRUPT_BITS = NMI_MASK | HARDIRQ_MASK | SOFTIRQ_M
 const size_t RUST_CONST_HELPER_ZPDESC_MAPPING_MOVABLE = PAGE_MAPPING_MOVABLE;
 const gfp_t RUST_CONST_HELPER___GFP_MOVABLE = __GFP_MOVABLE;
 const u32 RUST_CONST_HELPER_ZPDESC_PAGE_SHIFT = PAGE_SHIFT;
+const u32 RUST_CONST_HELPER_ZPDESC_TYPE = (u32)PGTY_zsmalloc << 24;
+const size_t RUST_CONST_HELPER_ZPDESC_ZONE_BITS = ZONEID_MASK << ZONEID_PGSHIFT;
 
 /* Where struct page keeps what zpdesc overlays: zpdesc_rs.rs asserts on these. */
 const size_t RUST_CONST_HELPER_ZPDESC_FLAGS = offsetof(struct page, flags);

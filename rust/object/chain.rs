@@ -48,8 +48,7 @@ impl Chain {
         for (place, page) in pages.iter().enumerate() {
             // SAFETY: `fill` has filled the array with pages, which are ours until they are freed.
             let zpdesc: &Zpdesc = unsafe { Zpdesc::from_page(NonNull::new(*page)?) };
-            zpdesc.set_zsmalloc();
-            zpdesc.set_first_obj_offset(place, first_offset(place));
+            zpdesc.set_zsmalloc(place, first_offset(place));
             zpdesc.set_next(None);
             match prev {
                 Some(prev) => {
@@ -173,16 +172,16 @@ impl Chain {
     /// Adds `sign` for each page to the zones' `NR_ZSPAGES`: one call for pages of one zone.
     fn count(&self, sign: isize) {
         let mut run: isize = 0;
-        let mut zone = self.first().zone();
+        let mut first = self.first();
         for zpdesc in self.iter() {
-            if zpdesc.zone() != zone {
-                zone.add_zspages(run);
-                zone = zpdesc.zone();
+            if !zpdesc.shares_zone(first) {
+                first.zone().add_zspages(run);
+                first = zpdesc;
                 run = 0;
             }
             run = run.wrapping_add(sign);
         }
-        zone.add_zspages(run);
+        first.zone().add_zspages(run);
     }
 
     /// Takes the pages out of our hands without freeing them: nothing in them refers to us any

@@ -52,7 +52,7 @@ impl<Owner: Migrate> movable::Operations for Movable<Owner> {
         owner.migrate(PinnedZspage(zspage, PhantomData), old, new, may_wait)?;
         // The core gives up its own reference to the new page when this has succeeded.
         new.get().keep();
-        if old.zone() != new.zone() {
+        if !old.shares_zone(new) {
             old.zone().add_zspages(-1);
             new.zone().add_zspages(1);
         }
