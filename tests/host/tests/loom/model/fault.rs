@@ -29,6 +29,10 @@ pub(crate) enum Fault {
     MoveKeepsSplit,
     /// M4: migration writes every link of the chain, as C does.
     MoveRewritesLinks,
+    /// M5: compaction does not pass over zspages with objects in use, but gives up.
+    CompactGivesUp,
+    /// M5: compaction goes on with the zspages it had before it dropped the class lock.
+    CompactKeepsZspages,
     /// R4: a mover writes a live word where the free was deferred.
     MoveRevives,
     /// F1: free goes by what it read before it had the class lock.
@@ -43,8 +47,8 @@ pub(crate) enum Fault {
     FreeTakesNoPageLocks,
     /// F3: an empty zspage whose pages cannot be locked is left to nobody.
     FreeKicksNobody,
-    /// F4: the worker waits for a page and does not look again which one it should be.
-    WorkerKeepsLink,
+    /// F4: the worker waits for a page and does not look again which pages the zspage has.
+    WorkerKeepsPages,
     /// L3: pages are set movable without their locks.
     NewPagesUnlocked,
     /// R1: reclaim does not look again at what it picked without the class lock.

@@ -100,20 +100,14 @@ impl Pool {
                 .into_iter()
                 .for_each(|frame| self.discard(frame, number, None));
         }
-        let locks: Option<Vec<_>> = frames
-            .iter()
-            .map(|frame| self.frames[*frame].try_lock())
-            .collect();
-        let Some(locks) = locks else {
+        let Ok(locks) = self.lock_pages(&frames) else {
             class.zspages[number].state = State::Listed;
             class.kicked |= !self.breaks(Fault::FreeKicksNobody);
             return;
         };
         class.zspages[number].state = State::Gone;
         drop(class);
-        for (frame, lock) in frames.into_iter().zip(locks) {
-            self.discard(frame, number, Some(lock));
-        }
+        self.discard_all(&frames, number, locks);
     }
 
     /// L2: gives back a page of ours.
@@ -131,38 +125,53 @@ impl Pool {
         self.buddy.lock().unwrap().push(frame);
     }
 
-    /// F4: the worker, which waits for the pages of one empty zspage. False if there is none.
+    /// F4: the worker, which frees all empty zspages and waits for those who have a page of one
+    /// locked. The zspage stays on its list meanwhile. False if there was nothing to free.
     pub(crate) fn work(&self) -> bool {
-        let mut class = self.class();
-        class.kicked = false;
-        let empty = class
-            .zspages
-            .iter()
-            .position(|zspage| zspage.state == State::Listed && zspage.slots.inuse() == 0);
-        let Some(number) = empty else {
-            return false;
-        };
-        class.zspages[number].state = State::Held;
-        let mut pages: Vec<(usize, PageLock<'_>)> = Vec::new();
-        while let Some(frame) = class.zspages[number].frames.get(pages.len()).copied() {
-            if let Some(lock) = self.frames[frame].try_lock() {
-                pages.push((frame, lock));
-                continue;
+        let mut freed = false;
+        loop {
+            let mut class = self.class();
+            class.kicked = false;
+            let Some(number) = Self::empty(&class) else {
+                return freed;
+            };
+            let frames = class.zspages[number].frames.clone();
+            match self.lock_pages(&frames) {
+                Ok(locks) => {
+                    class.zspages[number].state = State::Gone;
+                    drop(class);
+                    self.discard_all(&frames, number, locks);
+                    freed = true;
+                }
+                Err(locked) => {
+                    drop(class);
+                    self.frames[locked].wait_unlocked();
+                    if self.breaks(Fault::WorkerKeepsPages) {
+                        let locks = frames.iter().map(|frame| self.frames[*frame].lock());
+                        self.discard_all(&frames, number, locks.collect());
+                        return true;
+                    }
+                }
             }
-            drop(class);
-            let lock = self.frames[frame].lock();
-            if self.breaks(Fault::WorkerKeepsLink) {
-                pages.push((frame, lock));
-            } else {
-                drop(lock);
-            }
-            class = self.class();
         }
-        class.zspages[number].state = State::Gone;
-        drop(class);
-        for (frame, lock) in pages {
-            self.discard(frame, number, Some(lock));
+    }
+
+    /// An empty zspage.
+    fn empty(class: &Class) -> Option<usize> {
+        let mut zspages = class.zspages.iter();
+        zspages.position(|zspage| zspage.state == State::Listed && zspage.slots.inuse() == 0)
+    }
+
+    /// Locks all pages, or none: then the first one that somebody has locked is returned.
+    fn lock_pages(&self, frames: &[usize]) -> Result<Vec<PageLock<'_>>, usize> {
+        let lock = |frame: &usize| self.frames[*frame].try_lock().ok_or(*frame);
+        frames.iter().map(lock).collect()
+    }
+
+    /// Gives back all pages of a zspage, which are locked.
+    fn discard_all(&self, frames: &[usize], zspage: usize, locks: Vec<PageLock<'_>>) {
+        for (frame, lock) in frames.iter().zip(locks) {
+            self.discard(*frame, zspage, Some(lock));
         }
-        true
     }
 }

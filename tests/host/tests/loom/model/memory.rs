@@ -154,6 +154,14 @@ impl Frame {
         }
     }
 
+    /// Waits until nobody has the page's lock, without taking it. A read-modify-write: see
+    /// [`HandleWord`].
+    pub(crate) fn wait_unlocked(&self) {
+        while self.locked.fetch_or(false, Ordering::Acquire) {
+            thread::yield_now();
+        }
+    }
+
     /// The header at a granule.
     pub(crate) fn header(&self, granule: usize) -> Header {
         let raw = self.headers[granule].get();

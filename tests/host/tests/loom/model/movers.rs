@@ -7,12 +7,16 @@ use super::{
     memory::{GRANULE, GRANULES, PAGE_SHIFT},
     pool::{Class, Handle, Pool, State, Zspage, CLASS},
 };
-use loom::sync::atomic::Ordering;
+use loom::{sync::atomic::Ordering, thread};
 use zsmalloc_logic_tests::logic::{
     header::Header,
     span::{overlapping, Span},
+    stats::ClassCount,
     word::Word,
 };
+
+/// Most objects that compaction moves before it drops the class lock.
+const BUDGET: usize = 1;
 
 /// How a migration ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,13 +42,25 @@ struct Held {
 }
 
 impl Pool {
-    /// M3 and M4: moves a page to a free frame, as the core would ask for it.
+    /// M3 and M4: moves a page to a free frame, as the core would ask for it without waiting.
     pub(crate) fn migrate(&self, old: usize) -> Migrated {
+        self.migrate_in(1, old)
+    }
+
+    /// The same where the core would like us to wait: so many tries, with the page locks held.
+    pub(crate) fn migrate_in(&self, tries: usize, old: usize) -> Migrated {
         let Some(new) = self.take_frame(old) else {
             return Migrated::NoMemory;
         };
         let (old_lock, new_lock) = (self.frames[old].lock(), self.frames[new].lock());
-        let moved = self.move_page(old, new);
+        let mut moved = self.move_page(old, new);
+        for _ in 1..tries {
+            if moved != Err(Migrated::Busy) {
+                break;
+            }
+            thread::yield_now();
+            moved = self.move_page(old, new);
+        }
         drop(new_lock);
         match moved {
             Ok(zspage) => {
@@ -178,43 +194,95 @@ impl Pool {
         }
     }
 
-    /// M5: moves objects of the emptiest zspage to the fullest one that has room. Returns how many.
+    /// M5: packs objects more tightly until nothing can be won. Returns how many were moved.
     pub(crate) fn compact(&self) -> usize {
-        let mut class = self.class();
-        let Some((from, to)) = self.compactable(&class) else {
-            return 0;
-        };
-        if self.is_busy(&class.zspages[from]) {
-            return 0;
+        let mut moved = 0;
+        let mut passed = 0;
+        let mut chosen = None;
+        loop {
+            let mut class = self.class();
+            let pair = chosen.or_else(|| self.compactable(&class, &mut passed));
+            let Some((from, to)) = pair else {
+                return moved;
+            };
+            assert_eq!(
+                class.zspages[from].state,
+                State::Listed,
+                "compaction goes on in a zspage that is gone"
+            );
+            match self.compact_step(&mut class, from, to) {
+                0 => passed += 1,
+                count => moved += count,
+            }
+            let is_empty = class.zspages[from].slots.inuse() == 0;
+            // The kernel looks at counters, without the lock.
+            let is_over = self.to_win(&class) == usize::from(is_empty);
+            if is_empty {
+                self.release(class, from);
+            }
+            if is_over {
+                return moved;
+            }
+            if self.breaks(Fault::CompactKeepsZspages) {
+                chosen = pair;
+            }
         }
+    }
+
+    /// Zspages that there would be less if the objects were packed.
+    fn to_win(&self, class: &Class) -> usize {
+        let zspages = class.zspages.iter();
+        let listed = zspages.filter(|zspage| zspage.state == State::Listed);
+        let mut count = ClassCount::default();
+        for zspage in listed {
+            count.zspages += 1;
+            count.inuse += usize::from(zspage.slots.inuse());
+        }
+        count.can_compact(&self.geometry) / self.geometry.nr_pages()
+    }
+
+    /// Moves objects from one zspage to another. Returns how many: 0 if the first is in use.
+    fn compact_step(&self, class: &mut Class, from: usize, to: usize) -> usize {
         let mut moved = 0;
         for index in 0..class.zspages[from].slots.bump() {
             let room = class.zspages[to].slots.inuse() < self.geometry.objs;
+            if !room || moved == BUDGET {
+                break;
+            }
             let Some(handle) = self.mover_handle(&class.zspages[from], index) else {
                 continue;
             };
-            if !room || !self.move_object(&mut class, (from, index), to, handle) {
+            if !self.move_object(class, (from, index), to, handle) {
                 break;
             }
             moved += 1;
         }
-        if class.zspages[from].slots.inuse() == 0 {
-            self.release(class, from);
-        }
         moved
     }
 
-    /// Source and destination of a compaction.
-    fn compactable(&self, class: &Class) -> Option<(usize, usize)> {
-        let numbers = 0..class.zspages.len();
-        let group = |number: &usize| self.group(&class.zspages[*number]);
+    /// Source and destination of a compaction, if anything can be won: the emptiest zspage with no
+    /// object in use, and the fullest one with room. Counts those it passes over.
+    fn compactable(&self, class: &Class, passed: &mut usize) -> Option<(usize, usize)> {
+        if self.to_win(class) == 0 {
+            return None;
+        }
         let listed = |number: &usize| class.zspages[*number].state == State::Listed;
-        let partial: Vec<usize> = numbers
-            .filter(|number| listed(number) && group(number).is_partial())
-            .collect();
-        let from = *partial.iter().min_by_key(|number| group(number))?;
-        let others = partial.iter().copied().filter(|number| *number != from);
-        Some((from, others.max_by_key(group)?))
+        let group = |number: &usize| self.group(&class.zspages[*number]);
+        let mut partial: Vec<usize> = (0..class.zspages.len()).filter(listed).collect();
+        partial.retain(|number| group(number).is_partial());
+        partial.sort_by_key(group);
+        for from in partial.iter().skip(*passed) {
+            if self.is_busy(&class.zspages[*from]) {
+                *passed += 1;
+                if self.breaks(Fault::CompactGivesUp) {
+                    return None;
+                }
+                continue;
+            }
+            let mut others = partial.iter().rev().filter(|number| *number != from);
+            return others.next().map(|to| (*from, *to));
+        }
+        None
     }
 
     /// An object of the zspage is mapped.

@@ -77,7 +77,7 @@ pub(crate) enum State {
     Listed,
     /// It is under reclaim.
     Reclaimed,
-    /// It is on no list: it is being built, or the worker has it.
+    /// It is on no list: it is being built.
     Held,
     /// Its pages are freed, or about to be.
     Gone,

@@ -155,7 +155,7 @@ fn the_worker_frees_what_the_page_became() {
 }
 
 rejects! { work_and_migrate:
-    the_worker_looks_again(WorkerKeepsLink) => "a page is freed that is not the zspage's",
+    the_worker_looks_again(WorkerKeepsPages) => "a page is freed that is not the zspage's",
 }
 
 /// The worker against an allocation that would like the empty zspage, and a migration.

@@ -42,6 +42,21 @@ fn middle_page_begun_here(fault: Option<Fault>, seen: &Seen) {
     map_and_migrate([0, 2, 4], 6, 2, 1, fault, seen);
 }
 
+/// The same where the core would like us to wait: tried again, with both pages locked meanwhile.
+fn migration_waits(fault: Option<Fault>, seen: &Seen) {
+    let pool = Pool::new(Shape::Chain2, &[0, 1, 3], 2, fault).shared();
+    let (first, second) = (object(&pool, 1), object(&pool, 2));
+    let mover = start(&pool, |pool| pool.migrate_in(2, 0));
+    replace(&pool, first, 1, 9);
+    pool.free(first);
+    pool.free(second);
+    seen.note(mover.join().unwrap());
+    while pool.work() {
+        seen.note("worker");
+    }
+    pool.audit(&[]);
+}
+
 /// The middle page and the object begun on the page before.
 fn middle_page_begun_before(fault: Option<Fault>, seen: &Seen) {
     map_and_migrate([0, 2, 4], 6, 1, 1, fault, seen);
@@ -70,6 +85,11 @@ fn last_page_begun_before(fault: Option<Fault>, seen: &Seen) {
 #[test]
 fn an_object_on_the_page_is_moved_or_keeps_it_there() {
     holds(middle_page_begun_here, &["Moved", "Busy"]);
+}
+
+#[test]
+fn a_migration_may_wait_with_its_pages_locked() {
+    holds_bounded(migration_waits, &["Moved", "NotOurs", "\"worker\""]);
 }
 
 #[test]
