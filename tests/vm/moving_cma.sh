@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours=normal,debug timeout=600 memory=512M cpus=2 append=cma=128M
+# vm: flavours=normal,debug timeout=600 memory=512M cpus=2 append=cma=224M
 #
 # Contiguous memory is allocated where objects lie: their pages must go, at rest
 # and while they are used, and no byte may change.
@@ -13,8 +13,8 @@ set -euo pipefail
 cma=$DEBUGFS/cma/reserved
 [ -d "$cma" ] || skip "this kernel has no CMA area (CONFIG_CMA_DEBUGFS, cma= on the command line)"
 find_blocks
-blocks=$(pick 40000 20000)
-busy=$(pick 4000 1000)
+blocks=$(pick 30000 12000)
+busy=$(pick 10000 2000)
 seconds=$(pick 20 40)
 load_zram 2
 zram_size zram0 $((blocks * 4 / 1024 + 1))
@@ -25,6 +25,13 @@ area=$(cat "$cma/count")
 # cma_used: pages of the area that CMA itself has handed out.
 cma_used() {
 	cat "$cma/used"
+}
+
+# give_back: all of it.
+give_back() {
+	local used
+	used=$(cma_used)
+	[ "$used" = 0 ] || echo "$used" >"$cma/free"
 }
 
 # Everything at rest, and all of the area wanted at once. Movable pages go to the
@@ -48,7 +55,7 @@ if [ "$ZSRS_PROVIDER" = ours ]; then
 	[ "$(pool zram0 migrations_refused)" = 0 ] || fail "pages of objects that nobody used were refused"
 fi
 "$BLOCKS" check /dev/zram0 --blocks "$blocks" || fail "objects came back wrong"
-echo "$area" >"$cma/free"
+give_back
 
 # The same piece by piece, over and over, while objects are used.
 "$BLOCKS" storm /dev/zram1 --blocks "$busy" --threads 2 --seconds "$seconds" &
@@ -62,13 +69,21 @@ while kill -0 $storm 2>/dev/null; do
 		had=$((had + 1))
 	else
 		refused=$((refused + 1))
-		[ "$(cma_used)" = 0 ] || echo "$(cma_used)" >"$cma/free"
 	fi
-	[ $((had % 8)) != 7 ] || [ "$(cma_used)" = 0 ] || echo "$(cma_used)" >"$cma/free"
+	# Time for objects to come back to it.
+	if [ $(((had + refused) % 8)) = 0 ]; then
+		give_back
+		nap 1
+	fi
 done
 expect_success $storm "objects came back wrong, or the storm failed"
-[ "$(cma_used)" = 0 ] || echo "$(cma_used)" >"$cma/free"
+give_back
 note "in the storm $had pieces of $piece pages allocated and $refused refused; $(vm_event pgmigrate_success) pages moved, $(vm_event pgmigrate_fail) not"
+if [ "$ZSRS_PROVIDER" = ours ]; then
+	moved=$(pool zram1 pages_migrated)
+	note "of the pages in use $moved moved, $(pool zram1 migrations_refused) times an object was in use"
+	[ "$moved" -gt 0 ] || fail "no page in use was in the area: nothing was tested"
+fi
 [ "$had" -gt 0 ] || fail "no piece of the area could be had while objects were used"
 "$BLOCKS" check /dev/zram0 --blocks "$blocks" || fail "objects came back wrong"
 
