@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Suite zsrs_migrate: what mm/migrate.c does to a page, step by step, so that
+ * the steps of others can come in between (bugs 3, 4, 5 and 16). Those functions
+ * are not exported; the pages' operations are called as they call them.
+ */
+
+#include <linux/completion.h>
+#include <linux/delay.h>
+#include <linux/ktime.h>
+#include <linux/migrate.h>
+#include <linux/page-flags.h>
+#include <linux/pagemap.h>
+#include <linux/workqueue.h>
+#include "mapper.h"
+#include "suites.h"
+#include "support.h"
+
+enum { MOST_OBJECTS = 300, MOST_PAGES = 16 };
+
+/* What migrate() returns if the page is nobody's any more. */
+#define WAS_FREED 1
+
+/* A pool with one full zspage. */
+struct zspage {
+	struct zsrs_pool *pool;
+	struct zsrs_contents *contents;
+	size_t size;
+	unsigned long handles[MOST_OBJECTS];
+	unsigned int count;
+	struct page *pages[MOST_PAGES];
+	unsigned long nr_pages;
+};
+
+/* The page of an object that is addressed in place; NULL for others. */
+static struct page *page_of(const struct zspage *zspage, unsigned int object)
+{
+	void *address = zsrs_map_object(zspage->pool, zspage->handles[object], ZSRS_MM_RO);
+	struct page *page = address ? virt_to_page(address) : NULL;
+
+	zsrs_unmap_object(zspage->pool, zspage->handles[object]);
+	return page && PageZsmalloc(page) ? page : NULL;
+}
+
+/* Each page has an object of its own, for sizes below half a page or of one page. */
+static void find_pages(struct kunit *test, struct zspage *zspage)
+{
+	unsigned long found = 0;
+	unsigned int i, j;
+
+	for (i = 0; i < zspage->count; i++) {
+		struct page *page = page_of(zspage, i);
+
+		for (j = 0; j < found && zspage->pages[j] != page; j++)
+			;
+		if (page && j == found) {
+			KUNIT_ASSERT_LT(test, found, (unsigned long)MOST_PAGES);
+			zspage->pages[found++] = page;
+		}
+	}
+	KUNIT_ASSERT_EQ(test, found, zspage->nr_pages);
+}
+
+static struct zspage *need_zspage(struct kunit *test, size_t size)
+{
+	struct zspage *zspage = kunit_kzalloc(test, sizeof(*zspage), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, zspage);
+	zspage->pool = zsrs_need_pool(test, test->name);
+	zspage->contents = zsrs_contents_new(15);
+	KUNIT_ASSERT_NOT_NULL(test, zspage->contents);
+	zspage->size = size;
+	/* Until an object opens a second zspage. */
+	for (;;) {
+		unsigned long handle = zsrs_malloc(zspage->pool, size, GFP_KERNEL);
+
+		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
+		if (!zspage->nr_pages)
+			zspage->nr_pages = zsrs_get_total_pages(zspage->pool);
+		if (zsrs_get_total_pages(zspage->pool) != zspage->nr_pages) {
+			zsrs_free(zspage->pool, handle);
+			break;
+		}
+		KUNIT_ASSERT_LT(test, zspage->count, (unsigned int)MOST_OBJECTS);
+		KUNIT_ASSERT_TRUE(test, zsrs_write_object(zspage->pool, handle, ZSRS_MM_WO,
+							  zspage->contents, zspage->count, size));
+		zspage->handles[zspage->count++] = handle;
+	}
+	KUNIT_ASSERT_EQ(test, zsrs_get_total_pages(zspage->pool), zspage->nr_pages);
+	find_pages(test, zspage);
+	return zspage;
+}
+
+static void expect_contents(struct kunit *test, const struct zspage *zspage)
+{
+	unsigned int i, bad = 0;
+
+	for (i = 0; i < zspage->count; i++)
+		if (zspage->handles[i])
+			bad += !zsrs_check_object(zspage->pool, zspage->handles[i],
+						  zspage->contents, i, zspage->size);
+	KUNIT_EXPECT_EQ_MSG(test, bad, 0u, "objects that moved came back wrong");
+}
+
+static void free_all(struct zspage *zspage)
+{
+	unsigned int i;
+
+	for (i = 0; i < zspage->count; i++) {
+		zsrs_free(zspage->pool, zspage->handles[i]);
+		zspage->handles[i] = 0;
+	}
+}
+
+static bool has_no_pages(const struct zspage *zspage)
+{
+	int i;
+
+	for (i = 0; i < 1000 && zsrs_get_total_pages(zspage->pool); i++)
+		msleep(10);
+	return !zsrs_get_total_pages(zspage->pool);
+}
+
+static void drop_zspage(struct kunit *test, struct zspage *zspage)
+{
+	expect_contents(test, zspage);
+	free_all(zspage);
+	KUNIT_EXPECT_TRUE(test, has_no_pages(zspage));
+	zsrs_destroy_pool(zspage->pool);
+	kfree(zspage->contents);
+}
+
+/* NULL if the page is not movable (any more). */
+static const struct movable_operations *operations_of(struct page *page)
+{
+	unsigned long mapping = (unsigned long)READ_ONCE(page->mapping);
+
+	if ((mapping & PAGE_MAPPING_FLAGS) != PAGE_MAPPING_MOVABLE)
+		return NULL;
+	return (const struct movable_operations *)(mapping & ~PAGE_MAPPING_FLAGS);
+}
+
+/* isolate_movable_page(): takes a reference. */
+static bool isolate(struct page *page)
+{
+	const struct movable_operations *operations;
+	bool isolated = false;
+
+	if (!get_page_unless_zero(page))
+		return false;
+	lock_page(page);
+	operations = operations_of(page);
+	if (operations && !PageIsolated(page))
+		isolated = operations->isolate_page(page, 0);
+	if (isolated)
+		SetPageIsolated(page);
+	unlock_page(page);
+	if (!isolated)
+		put_page(page);
+	return isolated;
+}
+
+/* Ends isolate() for a page that was not moved. */
+static void put_back(struct page *page)
+{
+	const struct movable_operations *operations;
+
+	lock_page(page);
+	operations = operations_of(page);
+	if (operations)
+		operations->putback_page(page);
+	ClearPageIsolated(page);
+	unlock_page(page);
+	put_page(page);
+}
+
+/* migrate_folio_move() of an isolated page that is locked already. */
+static int migrate_locked(struct page *old, enum migrate_mode mode, struct page **moved_to)
+{
+	const struct movable_operations *operations = operations_of(old);
+	struct page *new = alloc_page(GFP_KERNEL | __GFP_MOVABLE);
+	int result = WAS_FREED;
+
+	if (!new)
+		return -ENOMEM;
+	lock_page(new);
+	if (operations)
+		result = operations->migrate_page(new, old, mode);
+	if (result >= 0)
+		ClearPageIsolated(old);
+	unlock_page(new);
+	/* Its new owner has taken a reference of its own. */
+	put_page(new);
+	if (!result)
+		*moved_to = new;
+	return result;
+}
+
+/* Isolates a page and moves it; on failure it is put back. */
+static int migrate(struct page *old, enum migrate_mode mode, struct page **moved_to)
+{
+	int result;
+
+	if (!isolate(old))
+		return -ENOENT;
+	lock_page(old);
+	result = migrate_locked(old, mode, moved_to);
+	unlock_page(old);
+	if (result < 0)
+		put_back(old);
+	else
+		put_page(old);
+	return result;
+}
+
+static const size_t sizes[] = { 1, 40, 500, PAGE_SIZE / 4 - 8, 1700, PAGE_SIZE };
+
+/* Each page of a zspage is moved, twice: objects follow, also those on two pages. */
+static void every_page_moves(struct kunit *test)
+{
+	unsigned int i, j, k;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct zspage *zspage = need_zspage(test, sizes[i]);
+		long nr_zspages = zsrs_nr_zspages();
+
+		for (j = 0; j < 2 * zspage->nr_pages; j++) {
+			struct page *old = zspage->pages[j % zspage->nr_pages], *new;
+
+			/* In the second round with free slots. */
+			if (j == zspage->nr_pages)
+				for (k = 1; k < zspage->count; k += 3) {
+					zsrs_free(zspage->pool, zspage->handles[k]);
+					zspage->handles[k] = 0;
+				}
+			get_page(old);
+			KUNIT_ASSERT_EQ_MSG(test, migrate(old, MIGRATE_ASYNC, &new), 0,
+					    "page %u of %lu, objects of %zu bytes", j,
+					    zspage->nr_pages, sizes[i]);
+			zspage->pages[j % zspage->nr_pages] = new;
+			KUNIT_EXPECT_TRUE(test, PageZsmalloc(new));
+			KUNIT_EXPECT_NOT_NULL(test, operations_of(new));
+			/* The old page is nobody's. */
+			KUNIT_EXPECT_FALSE(test, PageZsmalloc(old));
+			KUNIT_EXPECT_NULL(test, operations_of(old));
+			KUNIT_EXPECT_FALSE(test, PagePrivate(old));
+			KUNIT_EXPECT_EQ(test, page_ref_count(old), 1);
+			put_page(old);
+			expect_contents(test, zspage);
+		}
+		KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(zspage->pool), zspage->nr_pages);
+		KUNIT_EXPECT_EQ(test, zsrs_nr_zspages(), nr_zspages);
+		KUNIT_EXPECT_EQ(test, zsrs_pool_number(test->name, "pages_migrated"),
+				2 * (long)zspage->nr_pages);
+		/* The free slots are where they were. */
+		for (k = 1; k < zspage->count; k += 3) {
+			zspage->handles[k] = zsrs_malloc(zspage->pool, sizes[i], GFP_KERNEL);
+			KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(zspage->handles[k]));
+			KUNIT_EXPECT_TRUE(test, zsrs_write_object(zspage->pool, zspage->handles[k],
+								  ZSRS_MM_WO, zspage->contents, k,
+								  sizes[i]));
+		}
+		KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(zspage->pool), zspage->nr_pages);
+		drop_zspage(test, zspage);
+	}
+}
+
+/*
+ * Bug 16: an object on the page is mapped, for however long. Migration gives up
+ * at once, or soon, and leaves all as it was.
+ */
+static void mapped_page_stays(struct kunit *test)
+{
+	struct zsrs_mapper mapper = {};
+	struct zspage *zspage;
+	struct page *page, *new;
+	int modes[] = { MIGRATE_ASYNC, MIGRATE_SYNC_LIGHT, MIGRATE_SYNC }, i;
+
+	zsrs_need_two_cpus(test);
+	zspage = need_zspage(test, 1000);
+	mapper.pool = zspage->pool;
+	mapper.handle = zspage->handles[2];
+	mapper.contents = zspage->contents;
+	mapper.number = 2;
+	mapper.size = zspage->size;
+	page = page_of(zspage, 2);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+
+	zsrs_mapper_start(test, &mapper);
+	for (i = 0; i < ARRAY_SIZE(modes); i++) {
+		ktime_t start = ktime_get();
+		int result = migrate(page, modes[i], &new);
+
+		kunit_info(test, "mode %d: error %d after %lld us", modes[i], result,
+			   ktime_us_delta(ktime_get(), start));
+		KUNIT_EXPECT_EQ(test, result, modes[i] == MIGRATE_SYNC ? -EBUSY : -EAGAIN);
+		KUNIT_EXPECT_TRUE(test, PageZsmalloc(page));
+		KUNIT_EXPECT_FALSE(test, PageIsolated(page));
+	}
+	KUNIT_EXPECT_TRUE_MSG(test, zsrs_mapper_stop(&mapper),
+			      "the object could not be mapped, or was wrong");
+	expect_contents(test, zspage);
+	KUNIT_EXPECT_GE(test, zsrs_pool_number(test->name, "migrations_refused"), 3l);
+	KUNIT_EXPECT_EQ(test, migrate(page, MIGRATE_ASYNC, &new), 0);
+	drop_zspage(test, zspage);
+}
+
+/* Bug 5: all objects are freed while a page is isolated. */
+static void freed_while_isolated(struct kunit *test)
+{
+	unsigned int i, j;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++)
+		for (j = 0; j < 2; j++) {
+			struct zspage *zspage = need_zspage(test, sizes[i]);
+			struct page *page = zspage->pages[zspage->nr_pages - 1], *new;
+
+			KUNIT_ASSERT_TRUE(test, isolate(page));
+			free_all(zspage);
+			/* No page is locked: all of them go at once. */
+			KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(zspage->pool), 0ul);
+			KUNIT_EXPECT_FALSE(test, PageZsmalloc(page));
+			KUNIT_EXPECT_NULL(test, operations_of(page));
+			KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
+			if (j) {
+				put_back(page);
+			} else {
+				lock_page(page);
+				KUNIT_EXPECT_EQ(test, migrate_locked(page, MIGRATE_SYNC, &new),
+						WAS_FREED);
+				unlock_page(page);
+				put_page(page);
+			}
+			drop_zspage(test, zspage);
+		}
+}
+
+/*
+ * Bug 3: all objects are freed while migration has a page locked, each page in
+ * turn. The zspage is freed later, with the page that has taken its place.
+ */
+static void freed_while_moving(struct kunit *test)
+{
+	unsigned int i, j;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++)
+		for (j = 0;; j++) {
+			struct zspage *zspage = need_zspage(test, sizes[i]);
+			unsigned long nr_pages = zspage->nr_pages;
+			struct page *page = zspage->pages[j], *new;
+
+			KUNIT_ASSERT_TRUE(test, isolate(page));
+			lock_page(page);
+			free_all(zspage);
+			KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(zspage->pool), nr_pages);
+			/* The worker may be waiting for this page now. */
+			msleep(j % 2 * 5);
+			KUNIT_EXPECT_EQ(test, migrate_locked(page, MIGRATE_ASYNC, &new), 0);
+			unlock_page(page);
+			put_page(page);
+			KUNIT_EXPECT_TRUE_MSG(test, has_no_pages(zspage),
+					      "page %u of %lu, objects of %zu bytes", j, nr_pages,
+					      sizes[i]);
+			drop_zspage(test, zspage);
+			if (j + 1 == nr_pages)
+				break;
+		}
+}
+
+/* A zspage that waits to be freed is used again. */
+static void used_again_while_locked(struct kunit *test)
+{
+	struct zspage *zspage = need_zspage(test, 1700);
+	struct page *page = zspage->pages[0];
+	unsigned int i;
+
+	get_page(page);
+	lock_page(page);
+	free_all(zspage);
+	for (i = 0; i < zspage->count; i++) {
+		zspage->handles[i] = zsrs_malloc(zspage->pool, zspage->size, GFP_KERNEL);
+		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(zspage->handles[i]));
+		KUNIT_EXPECT_TRUE(test, zsrs_write_object(zspage->pool, zspage->handles[i],
+							  ZSRS_MM_WO, zspage->contents, i,
+							  zspage->size));
+	}
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(zspage->pool), zspage->nr_pages);
+	unlock_page(page);
+	put_page(page);
+	/* The worker has nothing to free. */
+	msleep(50);
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(zspage->pool), zspage->nr_pages);
+	drop_zspage(test, zspage);
+}
+
+/* Unlocks a page after a while. */
+struct unlocker {
+	struct delayed_work work;
+	struct page *page;
+	bool unlocked;
+};
+
+static void unlock_in_work(struct work_struct *work)
+{
+	struct unlocker *unlocker = container_of(to_delayed_work(work), struct unlocker, work);
+
+	WRITE_ONCE(unlocker->unlocked, true);
+	unlock_page(unlocker->page);
+}
+
+/* Bug 4: destroying a pool waits for who has a page of it locked. */
+static void destroy_waits(struct kunit *test)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct zspage *zspage = need_zspage(test, sizes[i]);
+		struct unlocker *unlocker = kunit_kzalloc(test, sizeof(*unlocker), GFP_KERNEL);
+
+		KUNIT_ASSERT_NOT_NULL(test, unlocker);
+		unlocker->page = zspage->pages[zspage->nr_pages / 2];
+		INIT_DELAYED_WORK(&unlocker->work, unlock_in_work);
+		KUNIT_ASSERT_TRUE(test, isolate(unlocker->page));
+		lock_page(unlocker->page);
+		free_all(zspage);
+		schedule_delayed_work(&unlocker->work, msecs_to_jiffies(30));
+		zsrs_destroy_pool(zspage->pool);
+		KUNIT_EXPECT_TRUE_MSG(test, READ_ONCE(unlocker->unlocked),
+				      "the pool was destroyed around a locked page");
+		flush_delayed_work(&unlocker->work);
+		KUNIT_EXPECT_FALSE(test, PageZsmalloc(unlocker->page));
+		KUNIT_EXPECT_NULL(test, operations_of(unlocker->page));
+		KUNIT_EXPECT_EQ(test, page_ref_count(unlocker->page), 1);
+		put_back(unlocker->page);
+		kfree(zspage->contents);
+	}
+}
+
+static struct kunit_case cases[] = {
+	KUNIT_CASE(every_page_moves),
+	KUNIT_CASE(mapped_page_stays),
+	KUNIT_CASE(freed_while_isolated),
+	KUNIT_CASE(freed_while_moving),
+	KUNIT_CASE(used_again_while_locked),
+	KUNIT_CASE(destroy_waits),
+	{}
+};
+
+static int init(struct kunit *test)
+{
+	if (!IS_ENABLED(CONFIG_COMPACTION))
+		kunit_skip(test, "this kernel moves no pages: CONFIG_COMPACTION is off");
+	return zsrs_counters_init(test);
+}
+
+struct kunit_suite zsrs_migrate_suite = {
+	.name = "zsrs_migrate",
+	.init = init,
+	.exit = zsrs_counters_exit,
+	.test_cases = cases,
+};
