@@ -743,18 +743,6 @@ static int reclaim_always(void *data)
 	return zsrs_wait_for_stop();
 }
 
-/* What `echo 1 >/proc/sys/vm/compact_memory` does. */
-static void move_pages(void)
-{
-	struct file *file = filp_open("/proc/sys/vm/compact_memory", O_WRONLY, 0);
-	loff_t position = 0;
-
-	if (IS_ERR(file))
-		return;
-	kernel_write(file, "1", 1, &position);
-	filp_close(file, NULL);
-}
-
 static int move_always(void *data)
 {
 	struct storm_task *mover = data;
@@ -762,7 +750,7 @@ static int move_always(void *data)
 	while (!READ_ONCE(mover->storm->over)) {
 		mover->pages += zsrs_compact(mover->storm->pool);
 		if (++mover->steps % 16 == 0)
-			move_pages();
+			zsrs_move_pages();
 		usleep_range(5000, 10000);
 	}
 	complete(&mover->done);
