@@ -68,7 +68,9 @@ class Worker:
             return
         self.wrong += 1
         if self.wrong <= REPORTED:
-            at = next((i for i, (a, b) in enumerate(zip(got, wanted)) if a != b), len(got))
+            at = next(
+                (i for i, (a, b) in enumerate(zip(got, wanted, strict=False)) if a != b), len(got)
+            )
             print(f"page {index} is wrong from byte {at} of {len(got)} on", file=sys.stderr)
 
     def check(self, index: int) -> None:
