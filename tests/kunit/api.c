@@ -405,10 +405,11 @@ static void two_pools(struct kunit *test)
 	/* Memory that the first pool gave back is used by others. */
 	prandom_seed_state(&rnd, 4);
 	for (i = 0; i < 100; i++) {
-		void *memory = kmalloc(zsrs_realistic_size(&rnd), GFP_KERNEL);
+		size_t size = zsrs_realistic_size(&rnd);
+		void *memory = kmalloc(size, GFP_KERNEL);
 
 		if (memory)
-			memset(memory, 0xee, ksize(memory));
+			memset(memory, 0xee, size);
 		kfree(memory);
 	}
 	for (i = 1; i < COUNT; i += 2) {

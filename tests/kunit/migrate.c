@@ -245,6 +245,8 @@ static void every_page_moves(struct kunit *test)
 			KUNIT_EXPECT_NULL(test, operations_of(old));
 			KUNIT_EXPECT_FALSE(test, PagePrivate(old));
 			KUNIT_EXPECT_EQ(test, page_ref_count(old), 1);
+			/* Nor does anything lead there. */
+			memset(page_address(old), 0x77, PAGE_SIZE);
 			put_page(old);
 			expect_contents(test, zspage);
 		}
