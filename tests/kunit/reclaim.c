@@ -576,7 +576,7 @@ enum {
 	WORKERS = 2,
 	RECLAIMERS = 2,
 	STORM_OBJECTS = 3000,	/* of both workers together */
-	STEPS = 200000,		/* at least, in all */
+	STEPS = 100000,		/* at least, in all */
 	LONGEST_S = 240,	/* KUnit ends a case after 300 s */
 };
 

@@ -15,10 +15,11 @@
 
 enum {
 	WORKERS = 2,
-	OPERATIONS = 1000000,	/* at least, in all */
+	PARTS = 4,		/* each in 300 s, after which KUnit ends a case */
+	OPERATIONS = 250000,	/* at least, in each part */
 	SLOTS = 4000,		/* objects of one worker */
 	EXCHANGE = 64,		/* places where workers exchange objects */
-	LONGEST_S = 240,	/* KUnit ends a case after 300 s */
+	LONGEST_S = 240,
 };
 
 /* One object: a handle and how to check it. */
@@ -167,18 +168,28 @@ static int compact_always(void *data)
 	return zsrs_wait_for_stop();
 }
 
+static const int parts[PARTS] = { 0, 1, 2, 3 };
+
+static void describe_part(const int *part, char *text)
+{
+	snprintf(text, KUNIT_PARAM_DESC_SIZE, "seed %d", *part);
+}
+KUNIT_ARRAY_PARAM(part, parts, describe_part);
+
+/* A million operations in all parts. */
 static void storm(struct kunit *test)
 {
-	unsigned int seconds = min(zsrs_storm_s, (unsigned int)LONGEST_S);
+	const int *part = test->param_value;
+	unsigned int seconds = min(zsrs_storm_s / PARTS, (unsigned int)LONGEST_S);
 	unsigned long started = jiffies;
 	u64 operations = 0, errors = 0, refused = 0;
 	struct task_struct *compactor;
 	struct storm *storm;
 	int i;
 
-	if (seconds < zsrs_storm_s)
+	if (seconds < zsrs_storm_s / PARTS)
 		kunit_info(test, "storm_s=%u is cut to %u: KUnit ends longer tests", zsrs_storm_s,
-			   seconds);
+			   seconds * PARTS);
 	storm = kunit_kzalloc(test, sizeof(*storm), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, storm);
 	storm->pool = zsrs_need_pool(test, "storm");
@@ -192,7 +203,7 @@ static void storm(struct kunit *test)
 		struct worker *worker = &storm->workers[i];
 
 		worker->storm = storm;
-		worker->seed = 100 + i;
+		worker->seed = 100 + *part * WORKERS + i;
 		init_completion(&worker->done);
 		worker->slots = vcalloc(SLOTS, sizeof(*worker->slots));
 		KUNIT_ASSERT_NOT_NULL(test, worker->slots);
@@ -391,7 +402,7 @@ static void pools_come_and_go(struct kunit *test)
 static struct kunit_case cases[] = {
 	KUNIT_CASE(map_is_exclusive),
 	KUNIT_CASE_SLOW(pools_come_and_go),
-	KUNIT_CASE_SLOW(storm),
+	KUNIT_CASE_PARAM_ATTR(storm, part_gen_params, { .speed = KUNIT_SPEED_SLOW }),
 	{}
 };
 
