@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Compares what operations cost with tests/bench/gate.json.
+
+What is compared is instructions as a share of what the same operation costs C
+zsmalloc in the same run: a kernel with another compiler or another
+configuration changes both. Both directions fail: what has become faster shall
+be written down, or the gain could be lost again unseen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import figures  # noqa: E402
+from vms import ROOT, run_vm, with_sizes  # noqa: E402
+
+STANDARD = ROOT / "tests/bench/gate.json"
+TOLERANCE = 0.03
+OBJECTS = 8000
+OPERATIONS = (
+    "malloc_fill",
+    "malloc_steady",
+    "free",
+    "free_drain",
+    "map_ro",
+    "map_rw",
+    "read",
+    "pair",
+    "compact_object",
+    "migrate_page",
+)
+
+
+def measure() -> dict[str, float]:
+    """The ratios to C, in percent, after a boot."""
+    commands = [f"{side}:cost {OBJECTS}" for side in figures.SIDES]
+    found = figures.costs(run_vm("gate", with_sizes(commands), icount=True, limit=400))
+    missing = [name for name in OPERATIONS if len(found.get(name, {})) != 2]
+    if missing:
+        sys.exit(f"[gate] the benchmark has no figures of {', '.join(missing)}")
+    return {
+        name: round(100 * found[name]["ours"]["mean"] / found[name]["c"]["mean"], 2)
+        for name in OPERATIONS
+    }
+
+
+def judge(name: str, now: float, standard: dict[str, float]) -> str:
+    """The outcome of one operation."""
+    if name not in standard:
+        return "FAILED: it is not in tests/bench/gate.json; run 'tests/bench/gate/run --accept'"
+    was = standard[name]
+    if now > was * (1 + TOLERANCE):
+        return f"FAILED: it costs {now:.1f} % of what C's costs, it was {was:.1f} %"
+    if now < was * (1 - TOLERANCE):
+        return (
+            f"FAILED: it has become faster, {now:.1f} % of what C's costs after {was:.1f} %: "
+            "run 'tests/bench/gate/run --accept' and commit tests/bench/gate.json"
+        )
+    return f"ok: {now:.1f} % of what C's costs"
+
+
+def main() -> None:
+    """Compare, or accept."""
+    now = measure()
+    if "--accept" in sys.argv[1:]:
+        STANDARD.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
+        print(f"[gate] wrote {os.path.relpath(STANDARD)}", file=sys.stderr)
+        return
+    standard: dict[str, float] = json.loads(STANDARD.read_text(encoding="utf-8"))
+    outcomes = {name: judge(name, now[name], standard) for name in OPERATIONS}
+    for name, outcome in outcomes.items():
+        print(f"RESULT {name} {outcome}")
+    sys.exit(any(outcome.startswith("FAILED") for outcome in outcomes.values()))
+
+
+if __name__ == "__main__":
+    main()
