@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import resource
 import shlex
 import subprocess
 import sys
@@ -74,6 +75,22 @@ class Job:
 def selected(name: str, patterns: list[str], group: bool = False) -> bool:
     """Whether the patterns select this test; a group if they may select a case of it."""
     return not patterns or any(p in name or (group and p.startswith(name + "/")) for p in patterns)
+
+
+# Seconds, and seconds of CPU time of this program's children.
+Times = tuple[float, float]
+
+
+def times_now() -> Times:
+    """The time, for times_since."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.monotonic(), used.ru_utime + used.ru_stime
+
+
+def times_since(start: Times) -> Times:
+    """What passed since."""
+    now = times_now()
+    return now[0] - start[0], now[1] - start[1]
 
 
 def say(text: str) -> None:
@@ -449,7 +466,7 @@ class Session:
 
     patterns: list[str]
     results: list[Result] = field(default_factory=list)
-    times: list[tuple[str, float]] = field(default_factory=list)
+    times: list[tuple[str, Times]] = field(default_factory=list)
     prepared: dict[str, str] = field(default_factory=dict)
 
     def record(self, result: Result) -> None:
@@ -463,9 +480,9 @@ class Session:
     def step(self, name: str, command: list[str]) -> bool:
         """Run a preparation with its output shown; records a failure."""
         say(f"== {name}")
-        started = time.monotonic()
+        started = times_now()
         status = subprocess.run(command, stdin=subprocess.DEVNULL, check=False, cwd=ROOT).returncode
-        self.times.append((name, time.monotonic() - started))
+        self.times.append((name, times_since(started)))
         if status != 0:
             self.record(
                 Result(f"prepare/{name.replace(' ', '_')}", FAILED, f"exit status {status}")
@@ -500,7 +517,7 @@ class Session:
             self.record(Result(job.name, FAILED, problem))
             return
         say(f"-- {job.name} (limit {job.limit * TIMEOUT_SCALE:.0f} s)")
-        started = time.monotonic()
+        started = times_now()
         try:
             for result in job.run(job):
                 if (
@@ -510,19 +527,18 @@ class Session:
                 ):
                     continue
                 if not job.group:
-                    result.seconds = time.monotonic() - started
+                    result.seconds = times_since(started)[0]
                 self.record(result)
         except Exception as error:  # one broken job must not hide the others
             traceback.print_exc()
             self.record(Result(job.name, FAILED, f"the runner failed: {error!r}"))
-        self.times.append((job.name, time.monotonic() - started))
+        self.times.append((job.name, times_since(started)))
 
-    def close(self, total: float) -> int:
+    def close(self, total: Times) -> int:
         """Print the times, the failures and the closing line."""
-        say("== times")
-        for name, seconds in self.times:
-            say(f"{seconds:8.1f} s  {name}")
-        say(f"{total:8.1f} s  in all")
+        say("== times: seconds, and seconds of CPU time (a busy machine makes the first longer)")
+        for name, (seconds, cpu) in (*self.times, ("in all", total)):
+            say(f"{seconds:8.1f} {cpu:8.1f}  {name}")
         failed = [result for result in self.results if result.outcome == FAILED]
         for result in failed:
             say(f"FAIL {result.name}: {result.reason}")
@@ -557,10 +573,10 @@ def main() -> int:
             print(job.name + ("/..." if job.group else ""))
         return 0
     session = Session(arguments.patterns)
-    started = time.monotonic()
+    started = times_now()
     for job in chosen:
         session.run(job)
-    return session.close(time.monotonic() - started)
+    return session.close(times_since(started))
 
 
 if __name__ == "__main__":
