@@ -87,6 +87,14 @@ stop_movers() {
 	MOVERS=()
 }
 
+# watch_pool POOL: what compaction could win is never more than a pool can have,
+# whatever goes on at the same time: a count that underflows is near 2^64.
+watch_pool() {
+	local pages
+	pages=$(pool "$1" compactable_pages)
+	[ "${#pages}" -lt 9 ] || fail "$1 claims that compaction could win $pages pages"
+}
+
 # compact_memory: the kernel moves all movable pages together.
 compact_memory() {
 	echo 1 >/proc/sys/vm/compact_memory

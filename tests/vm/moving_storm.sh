@@ -33,6 +33,7 @@ mover 0.05 compact_memory
 mover 0.05 compact_pool zram0
 mover 0.1 compact_pool zram1
 mover 1 shrink
+mover 0.3 watch_pool zram0
 "$BLOCKS" storm /dev/zram0 --blocks "$blocks" --threads 2 --seconds "$seconds" &
 storm=$!
 expect_success $storm "objects came back wrong, or the storm failed"
