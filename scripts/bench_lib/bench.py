@@ -9,7 +9,8 @@ Parts:
   threads   two threads on one pool (TCG on two CPUs; only ratios mean anything)
   atomics   atomic instructions and cache misses of single operations
   zram      one image through zram on both
-  report    nothing is measured; made from what is there
+  report    measures nothing; made from what is there
+  publish   the same, and updates Documentation/benchmarks
 
 Raw results are kept in out/bench/PART.jsonl, so that parts can be repeated by
 themselves. out/bench.json and the report are made from what is there; figures
@@ -23,6 +24,7 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -160,6 +162,18 @@ def draw(result: Path, folder: Path) -> None:
     subprocess.run([python, ROOT / "scripts/bench_lib/report.py", result, folder], check=True)
 
 
+def publish(result: figures.Record, raw: Path) -> None:
+    """Put the figures and plots where they are committed."""
+    folder = ROOT / "Documentation/benchmarks"
+    short = {name: value for name, value in result.items() if name != "memory_steps"}
+    text = json.dumps(short, indent=1) + "\n"
+    (folder / "figures.json").write_text(text, encoding="utf-8")
+    (folder / "figures.rst").write_text(figures.rst(result), encoding="utf-8")
+    for plot in raw.glob("*.svg"):
+        shutil.copy(plot, folder / plot.name)
+    say("figures and plots are in Documentation/benchmarks")
+
+
 def main() -> None:
     """Run the chosen parts, then write what is known."""
     parser = argparse.ArgumentParser(
@@ -169,14 +183,14 @@ def main() -> None:
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help="all if none is given")
     arguments = parser.parse_args()
-    if unknown := set(arguments.parts) - {*PARTS, "report"}:
+    if unknown := set(arguments.parts) - {*PARTS, "report", "publish"}:
         sys.exit(
             f"[bench] there is no part {' or '.join(sorted(unknown))}; parts are {', '.join(PARTS)}"
         )
     raw = OUT / "bench"
     raw.mkdir(parents=True, exist_ok=True)
     for name in arguments.parts or PARTS:
-        if name == "report":
+        if name not in PARTS:
             continue
         records = PARTS[name]()
         lines = "".join(json.dumps(record) + "\n" for record in records)
@@ -186,6 +200,8 @@ def main() -> None:
     target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(figures.table(result))
     draw(target, raw)
+    if "publish" in arguments.parts:
+        publish(result, raw)
     say(f"figures are in {target.relative_to(ROOT)}, the report in out/bench/report.html")
 
 

@@ -325,3 +325,38 @@ def table(result: Record) -> str:
             f" {value:7.3f} {target if target is not None else '':>7} {state}"
         )
     return "\n".join(lines)
+
+
+def rst(result: Record) -> str:
+    """The table as a page of the documentation."""
+    lines = [
+        ".. SPDX-License-Identifier: GPL-2.0",
+        ".. Written by scripts/bench publish.",
+        "",
+        "=======",
+        "Figures",
+        "=======",
+        "",
+        *(f":{name}: {value}" for name, value in result["about"].items()),
+        "",
+        "Ratios are ours / C: below 1 is better than C. README.rst says what the names mean.",
+        "",
+        ".. list-table::",
+        "   :header-rows: 1",
+        "",
+        "   * - figure",
+        "     - ours",
+        "     - C",
+        "     - ratio",
+        "     - target",
+        "     -",
+    ]
+    for name, value in result["ratio"].items():
+        target = TARGETS.get(name)
+        cells = [name, absolute(result, name, "ours"), absolute(result, name, "c"), f"{value:.3f}"]
+        cells.append("" if target is None else str(target))
+        cells.append("" if target is None else "met" if value <= target else "**missed**")
+        lines += [f"   {'*' if i == 0 else ' '} - {cell}".rstrip() for i, cell in enumerate(cells)]
+    for name in ("ratios", "costs", "memory", "density", "threads"):
+        lines += ["", f".. image:: {name}.svg"]
+    return "\n".join(lines) + "\n"

@@ -129,21 +129,23 @@ def plot_memory(result: Record) -> plt.Figure | None:
         for index in range(1, len(steps) + 1):
             if index == len(steps) or steps[index]["step"] != steps[first]["step"]:
                 axes.axvline(index - 0.5, color="#dddddd", lw=0.8)
-                axes.text(
-                    (first + index - 1) / 2,
-                    1.01,
-                    steps[first]["step"],
-                    ha="center",
-                    va="bottom",
-                    size=7,
-                    rotation=40 if index - first < 3 else 0,
-                    transform=axes.get_xaxis_transform(),
-                )
+                if index - first > 2:
+                    middle = (first + index - 1) / 2
+                    label = steps[first]["step"]
+                    axes.text(
+                        middle,
+                        1.01,
+                        label,
+                        ha="center",
+                        size=8,
+                        transform=axes.get_xaxis_transform(),
+                    )
                 first = index
         axes.set_title(f"{int(population):,} objects", pad=22)
         axes.set_xticks([])
         axes.set_ylim(0)
         axes.set_ylabel("MB, everything counted")
+        axes.set_xlabel("at the end: filled again, churned, compacted")
     figure.axes[0].legend(loc="lower center", fontsize=8)
     figure.tight_layout()
     return figure
@@ -241,6 +243,7 @@ def main() -> None:
     plt.rcParams.update(
         {
             "svg.hashsalt": "zsmalloc_rs",
+            "svg.fonttype": "none",
             "font.size": 9,
             "axes.spines.top": False,
             "axes.spines.right": False,
