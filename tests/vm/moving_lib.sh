@@ -71,6 +71,7 @@ mover() {
 			nap "$pause"
 		done
 		echo "$* failed" >>"$WORK/movers"
+		exit 1
 	) &
 	MOVERS+=($!)
 }
@@ -79,10 +80,10 @@ mover() {
 stop_movers() {
 	local pid
 	for pid in "${MOVERS[@]}"; do
-		kill -TERM "$pid" 2>/dev/null || fail "a mover gave up: $(tail -n 1 "$WORK/movers")"
+		kill -TERM "$pid" 2>/dev/null || true
 	done
 	for pid in "${MOVERS[@]}"; do
-		wait "$pid" || true
+		wait "$pid" || fail "a mover gave up: $(tail -n 2 "$WORK/movers")"
 	done
 	MOVERS=()
 }
