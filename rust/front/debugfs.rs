@@ -2,7 +2,7 @@
 
 //! What debugfs shows: `zsmalloc_rs/stats` and, for each pool, `classes` and `stats`.
 
-use crate::kapi::debugfs::{Dir, SeqFile, Show};
+use crate::kapi::debugfs::{file_operations, Dir, SeqFile, Show};
 use crate::logic::fullness::{Group, EMPTY, NR_GROUPS};
 use crate::logic::stats::ClassCount;
 use crate::pool::{class::SizeClass, shared::Shared, Pool};
@@ -21,6 +21,8 @@ pub(super) fn show_pool(dir: &Dir, pool: &'static Pool) {
 }
 
 impl Show for Shared {
+    file_operations!(Shared);
+
     fn show(&self, file: &mut SeqFile) -> fmt::Result {
         let usage = self.usage();
         writeln!(file, "pools {}", usage.pools)?;
@@ -36,6 +38,8 @@ impl Show for Shared {
 }
 
 impl Show for Pool {
+    file_operations!(Pool);
+
     fn show(&self, file: &mut SeqFile) -> fmt::Result {
         let counts = || self.classes().iter().map(|class| (class, class.count()));
         let objects: usize = counts().map(|(_, count)| count.inuse).sum();
@@ -52,6 +56,7 @@ impl Show for Pool {
         writeln!(file, "free_slot_bytes {free}")?;
         writeln!(file, "compactable_pages {compactable}")?;
         writeln!(file, "pages_compacted {}", self.pages_compacted())?;
+        writeln!(file, "pages_compacted_background {}", self.pages_tidied())?;
         writeln!(file, "pages_reclaimed {}", self.pages_reclaimed())?;
         writeln!(file, "reclaims_refused {}", self.reclaims_refused())?;
         writeln!(file, "pages_migrated {migrated}")?;
@@ -88,6 +93,8 @@ struct Totals {
 }
 
 impl Show for Classes {
+    file_operations!(Classes);
+
     fn show(&self, file: &mut SeqFile) -> fmt::Result {
         write!(file, " {:>5} {:>5}", "class", "size")?;
         for column in [

@@ -13,6 +13,11 @@ unsigned int zsrs_chain = 8;
 module_param_named(chain, zsrs_chain, uint, 0444);
 MODULE_PARM_DESC(chain, "Longest chain of pages in a zspage, 4 to 16 (default 8)");
 
+bool zsrs_background_compaction = true;
+module_param_named(background_compaction, zsrs_background_compaction, bool, 0644);
+MODULE_PARM_DESC(background_compaction,
+		 "Compact a size class in the background when a tenth of it is free (default Y)");
+
 EXPORT_SYMBOL_GPL(zsrs_create_pool);
 EXPORT_SYMBOL_GPL(zsrs_destroy_pool);
 EXPORT_SYMBOL_GPL(zsrs_malloc);

@@ -41,4 +41,5 @@ const size_t RUST_CONST_HELPER_ZPDESC_END = sizeof(struct page);
 #endif
 
 /* Module parameters: rust/front/module.c. */
+extern bool zsrs_background_compaction;
 extern unsigned int zsrs_chain;

@@ -8,6 +8,7 @@ use kernel::{
     ffi::{c_int, c_ushort, c_void},
     prelude::*,
     str::CStr,
+    ThisModule,
 };
 
 /// The file that is being shown.
@@ -26,7 +27,22 @@ impl fmt::Write for SeqFile {
 pub(crate) trait Show: Sync {
     /// Writes the text. May sleep.
     fn show(&self, file: &mut SeqFile) -> fmt::Result;
+
+    /// The type's [`FileOperations`]; [`file_operations!`] writes this.
+    fn file_operations() -> &'static FileOperations;
 }
+
+/// Implements [`Show::file_operations`] for a type.
+macro_rules! file_operations {
+    ($type:ty) => {
+        fn file_operations() -> &'static $crate::kapi::debugfs::FileOperations {
+            static OPS: $crate::kapi::debugfs::FileOperations =
+                $crate::kapi::debugfs::FileOperations::new::<$type>(&$crate::THIS_MODULE);
+            &OPS
+        }
+    };
+}
+pub(crate) use file_operations;
 
 /// A directory in debugfs, removed with all that is in it when dropped.
 ///
@@ -64,7 +80,7 @@ impl Dir {
     pub(crate) fn file<T: Show>(&self, name: &CStr, data: &'static T) {
         let data: *const T = data;
         let (name, data) = (name.as_char_ptr(), data.cast_mut().cast::<c_void>());
-        let ops: *const bindings::file_operations = &File::<T>::OPS;
+        let ops: *const bindings::file_operations = &T::file_operations().0;
         // SAFETY: The name is copied; the operations live as long as the module, and the
         // directory's removal waits for those who use them.
         unsafe { bindings::debugfs_create_file(name, MODE, self.dentry, data, ops) };
@@ -81,20 +97,31 @@ impl Drop for Dir {
     }
 }
 
-/// The file operations for showing a `T`.
+/// The file operations for showing values of one type.
+pub(crate) struct FileOperations(bindings::file_operations);
+
+// SAFETY: Function pointers, and the module, which the C side counts references of.
+unsafe impl Sync for FileOperations {}
+
+impl FileOperations {
+    /// Those of `T`. A file that is open keeps `module` loaded.
+    pub(crate) const fn new<T: Show>(module: &'static ThisModule) -> Self {
+        Self(bindings::file_operations {
+            owner: module.as_ptr(),
+            open: Some(File::<T>::open),
+            read: Some(bindings::seq_read),
+            llseek: Some(bindings::seq_lseek),
+            release: Some(bindings::single_release),
+            // SAFETY: All members may be null or zero.
+            ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
+        })
+    }
+}
+
+/// The callbacks for showing a `T`.
 struct File<T>(PhantomData<T>);
 
 impl<T: Show> File<T> {
-    /// One table for each `T`.
-    const OPS: bindings::file_operations = bindings::file_operations {
-        open: Some(Self::open),
-        read: Some(bindings::seq_read),
-        llseek: Some(bindings::seq_lseek),
-        release: Some(bindings::single_release),
-        // SAFETY: All members may be null or zero.
-        ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
-    };
-
     /// `file_operations::open`.
     ///
     /// # Safety

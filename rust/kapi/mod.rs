@@ -16,6 +16,7 @@ pub(crate) mod global;
 pub(crate) mod kmem_cache;
 pub(crate) mod movable;
 pub(crate) mod page_alloc;
+pub(crate) mod params;
 pub(crate) mod percpu;
 pub(crate) mod pinned_slice;
 pub(crate) mod sched;

@@ -8,7 +8,7 @@
 use super::bindings;
 use core::{
     ptr::{null_mut, NonNull},
-    sync::atomic::{AtomicPtr, Ordering},
+    sync::atomic::{AtomicBool, AtomicPtr, Ordering},
 };
 use kernel::{ffi::c_int, prelude::*, types::Opaque};
 
@@ -31,6 +31,8 @@ pub(crate) struct Work<T: Run> {
     raw: Opaque<bindings::work_struct>,
     /// What to run.
     target: AtomicPtr<T>,
+    /// It is scheduled and has not begun.
+    pending: AtomicBool,
 }
 
 // SAFETY: The workqueue does its own locking; the target is `Sync`.
@@ -45,11 +47,25 @@ impl<T: Run> Work<T> {
             // SAFETY: The slot is pinned, and stopped before it is freed (`drop`).
             raw <- Opaque::ffi_init(|slot| unsafe { bindings::INIT_WORK(slot, Some(Self::entry)) }),
             target: AtomicPtr::new(null_mut()),
+            pending: AtomicBool::new(false),
         })
     }
 
+    /// Suggests that `target` should run, at next to no cost if it is going to. Any context. A
+    /// suggestion that is made while it begins to run may be missed.
+    #[inline(always)]
+    pub(crate) fn suggest(&'static self, target: &'static T) {
+        if !self.pending.load(Ordering::Relaxed) {
+            self.schedule(target);
+        }
+    }
+
     /// Has `target` run soon, once. Any context.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn schedule(&'static self, target: &'static T) {
+        // Relaxed: a hint, for `suggest`.
+        self.pending.store(true, Ordering::Relaxed);
         let raw: *const T = target;
         // Pairs with the Acquire in `entry`.
         self.target.store(raw.cast_mut(), Ordering::Release);
@@ -77,7 +93,10 @@ impl<T: Run> Work<T> {
         let this = unsafe { kernel::container_of!(opaque, Self, raw) };
         // SAFETY: It lives: dropping it waits for this function. The load pairs with the Release in
         // `schedule`.
-        let target = unsafe { &*this }.target.load(Ordering::Acquire);
+        let this = unsafe { &*this };
+        // Relaxed: a hint, for `suggest`.
+        this.pending.store(false, Ordering::Relaxed);
+        let target = this.target.load(Ordering::Acquire);
         if let Some(target) = NonNull::new(target) {
             // SAFETY: It came from a `&'static T`.
             unsafe { target.as_ref() }.run();

@@ -36,6 +36,23 @@ impl ClassCount {
         }
     }
 
+    /// The class is sparse if it has fewer objects than this: a tenth of its slots is free, and so
+    /// are more slots than one zspage has. Then it is worth while to compact it at once, rather
+    /// than when memory runs short.
+    pub const fn sparse_below(&self, class: &Geometry) -> usize {
+        let slots = self.slots(class);
+        // A quarter more than a zspage, so that the next objects do not open one again.
+        let objs = u16_to_usize(class.objs);
+        let slack = objs.saturating_add(objs.div_ceil(4));
+        let kept = slots.saturating_sub(slots / 10);
+        let left = slots.saturating_sub(slack);
+        if left < kept {
+            left
+        } else {
+            kept
+        }
+    }
+
     /// Bytes of slots that hold no object.
     pub const fn free_bytes(&self, class: &Geometry) -> usize {
         self.slots(class)

@@ -27,7 +27,7 @@ pub(crate) trait Migrate: Sync + Sized + 'static {
 }
 
 /// A zspage that is not freed, because one of its pages is locked. What it holds may be looked at
-/// under its owner's lock only: [`ZspageLists::pinned`](super::zspage::ZspageLists::pinned).
+/// under its owner's lock only: [`ZspageLists::pinned`](super::lists::ZspageLists::pinned).
 pub(crate) struct PinnedZspage<'p, Owner>(NonNull<Zspage<Owner>>, PhantomData<&'p Zpdesc>);
 
 impl<Owner> PinnedZspage<'_, Owner> {

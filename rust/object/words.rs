@@ -221,7 +221,7 @@ struct Depot {
 unsafe impl Send for Depot {}
 
 impl Depot {
-    /// Moves up to [`BATCH`] words into `batch`.
+    /// Moves words into `batch` until it is full.
     fn fill(&mut self, batch: &mut Batch) {
         let before = batch.len();
         while !batch.is_full() {

@@ -44,7 +44,7 @@ use core::{
 pub(crate) struct Zspage<Owner> {
     /// Its place on the list of its group.
     by_fullness: Links<Self>,
-    /// Its place in the order of use. Guarded by the lock of [`Lru`].
+    /// Its place in the order of use. Guarded by the lock of [`Lru`](super::lru::Lru).
     by_age: Links<Self>,
     /// Its size class.
     owner: NonNull<Owner>,

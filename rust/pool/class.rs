@@ -36,6 +36,8 @@ pub(crate) struct SizeClass {
     inuse: AtomicUsize,
     /// Zspages. Written under the lock, read without.
     zspages: AtomicUsize,
+    /// Objects below which it is [sparse](ClassCount::sparse_below). Written under the lock.
+    sparse_below: AtomicUsize,
     /// Pages of its zspages that were replaced. Written under the lock.
     pub(super) migrated: AtomicUsize,
     /// Pages that were not, because an object was in use. Written under the lock.
@@ -65,6 +67,8 @@ pub(crate) struct Freed {
     pub(super) word: Option<FreeWord>,
     /// Its zspage, if it was the last object.
     pub(super) emptied: Option<Emptied>,
+    /// The class is sparse now.
+    pub(super) sparse: bool,
 }
 
 /// A zspage without objects that has left its class's lists; or the page of it that somebody has
@@ -84,6 +88,7 @@ impl SizeClass {
             lru,
             inuse: AtomicUsize::new(0),
             zspages: AtomicUsize::new(0),
+            sparse_below: AtomicUsize::new(0),
             migrated: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
             lists <- new_spinlock!(ZspageLists::new(), "zsmalloc_rs::class"),
@@ -113,6 +118,12 @@ impl SizeClass {
     /// Pages that were not, because an object on them was in use.
     pub(crate) fn refused(&self) -> usize {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Compacting it is worth while at once. Without the lock: true a moment ago.
+    #[inline(always)]
+    pub(super) fn is_sparse(&self) -> bool {
+        self.inuse.load(Ordering::Relaxed) < self.sparse_below.load(Ordering::Relaxed)
     }
 
     /// Its zspages and objects. Without the lock: the two may be from different moments.
@@ -162,7 +173,7 @@ impl ClassGuard<'_> {
         zspage: ZspageBox<SizeClass>,
         word: FreeWord,
     ) -> Result<Handle, FreeWord> {
-        add(&self.class.zspages, 1);
+        self.zspages_changed(1);
         let zspage = self.lists.insert(zspage, &self.class.geometry);
         self.alloc_in(zspage, word)
     }
@@ -229,6 +240,7 @@ impl ClassGuard<'_> {
             return Ok(Freed {
                 word: None,
                 emptied: None,
+                sparse: false,
             });
         }
         let word = Some(self.release(zspage, &slot, index, handle));
@@ -238,7 +250,11 @@ impl ClassGuard<'_> {
             self.lists.relist(zspage, geometry);
             None
         };
-        Ok(Freed { word, emptied })
+        Ok(Freed {
+            word,
+            emptied,
+            sparse: self.class.is_sparse(),
+        })
     }
 
     /// Frees an object, and leaves its zspage where it is.
@@ -271,10 +287,18 @@ impl ClassGuard<'_> {
         }
         let removed = self.lists.remove(zspage);
         match removed {
-            Ok(_) => add(&self.class.zspages, usize::MAX),
+            Ok(_) => self.zspages_changed(usize::MAX),
             Err(_) => self.lists.relist(zspage, &self.class.geometry),
         }
         removed
+    }
+
+    /// Adds to the number of zspages.
+    fn zspages_changed(&self, by: usize) {
+        let class = self.class;
+        add(&class.zspages, by);
+        let sparse_below = class.count().sparse_below(&class.geometry);
+        class.sparse_below.store(sparse_below, Ordering::Relaxed);
     }
 
     /// Takes any zspage off the lists; for destroying the class.

@@ -3,6 +3,9 @@
 //! Compaction: objects of the emptiest zspages of a class move into the fullest ones, and zspages
 //! without objects go back to the kernel.
 //!
+//! It is done when it is asked for, when memory runs short, and in the background when frees have
+//! left a class [sparse](crate::logic::stats::ClassCount::sparse_below).
+//!
 //! Class by class, with no lock for the pool, in steps: the class's lock is dropped after each
 //! emptied zspage and after [`BUDGET`] objects, so nobody waits long for it. A zspage is passed over
 //! when an object in use is met; mappers are never waited for.
@@ -68,22 +71,36 @@ impl Pool {
 
     /// Compacts a class until nothing can be won, or `target` pages have been.
     fn compact_class(&'static self, class: &SizeClass, target: usize) -> usize {
+        let can_compact = || class.count().can_compact(class.geometry()) != 0;
+        let pages = self.compact_while(class, |pages| pages < target && can_compact());
+        // Relaxed: a statistic.
+        self.pages_compacted.fetch_add(pages, Ordering::Relaxed);
+        pages
+    }
+
+    /// Compacts a class until it is not sparse any more.
+    pub(super) fn compact_sparse(&'static self, class: &SizeClass) {
+        let pages = self.compact_while(class, |_| class.is_sparse());
+        // Relaxed: a statistic.
+        self.pages_tidied.fetch_add(pages, Ordering::Relaxed);
+    }
+
+    /// Compacts a class as long as `more` says so, given the pages won, and as it can be.
+    fn compact_while(&'static self, class: &SizeClass, more: impl Fn(usize) -> bool) -> usize {
         let mut pages: usize = 0;
         let mut progress = Progress::default();
-        while pages < target && class.count().can_compact(class.geometry()) != 0 {
+        while more(pages) {
             let step = class.lock().compact(&mut progress);
             match step {
                 Step::Done => break,
                 Step::More => (),
                 Step::Emptied(Ok(zspage)) => {
                     let won = class.geometry().nr_pages();
-                    // Relaxed: a statistic.
-                    self.pages_compacted.fetch_add(won, Ordering::Relaxed);
                     pages = pages.wrapping_add(won);
                     self.close_zspage(class, zspage);
                 }
                 // Somebody has a page of it locked.
-                Step::Emptied(Err(_)) => self.reaper.schedule(self),
+                Step::Emptied(Err(_)) => self.keeper.schedule(self),
             }
             cond_resched();
         }

@@ -3,10 +3,10 @@
 //! Allocating and freeing objects.
 
 use super::{
-    class::{Freed, Misuse, SizeClass},
+    class::{Misuse, SizeClass},
     Pool,
 };
-use crate::kapi::{gfp::Gfp, warn::warn};
+use crate::kapi::{gfp::Gfp, params, warn::warn};
 use crate::logic::conv::{u16_to_usize, u32_to_usize};
 use crate::object::{handle::Handle, words::FreeWord, zspage::ZspageBox};
 use crate::zpdesc_rs::{PAGE_SHIFT, PAGE_SIZE};
@@ -63,12 +63,15 @@ impl Pool {
         };
         let freed = class.lock().free(handle);
         match freed {
-            Ok(Freed { word, emptied }) => {
-                if let Some(word) = word {
+            Ok(freed) => {
+                if let Some(word) = freed.word {
                     self.shared.words.free(word);
                 }
-                if let Some(emptied) = emptied {
+                if let Some(emptied) = freed.emptied {
                     self.dispose(class, emptied);
+                }
+                if freed.sparse && params::background_compaction() {
+                    self.keeper.suggest(self);
                 }
             }
             Err(misuse) => Self::misused(misuse),

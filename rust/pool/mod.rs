@@ -44,17 +44,19 @@ pub(crate) struct Pool {
     classes: PinnedSlice<SizeClass>,
     /// Pages of all zspages. Changed when a zspage comes or goes, never per object.
     pages: AtomicUsize,
-    /// Pages that compaction has given back so far.
+    /// Pages that compaction has given back so far, when it was asked for.
     pages_compacted: AtomicUsize,
+    /// Pages that the background has given back so far.
+    pages_tidied: AtomicUsize,
     /// Pages that reclaim has given back so far.
     pages_reclaimed: AtomicUsize,
     /// Zspages that reclaim has put back, because an object could not go.
     reclaims_refused: AtomicUsize,
     /// Zspages in the order of use, if the pool can be reclaimed.
     lru: Option<Arc<Lru<SizeClass>>>,
-    /// Frees zspages that could not be freed at once.
+    /// Frees zspages that could not be freed at once, and compacts classes that are sparse.
     #[pin]
-    reaper: Work<Pool>,
+    keeper: Work<Pool>,
     /// Shown in messages.
     name: CString,
 }
@@ -74,10 +76,11 @@ impl Pool {
             classes: Self::new_classes(shared, lru.as_ref())?,
             pages: AtomicUsize::new(0),
             pages_compacted: AtomicUsize::new(0),
+            pages_tidied: AtomicUsize::new(0),
             pages_reclaimed: AtomicUsize::new(0),
             reclaims_refused: AtomicUsize::new(0),
             lru,
-            reaper <- Work::new(),
+            keeper <- Work::new(),
             name: CString::try_from_fmt(fmt!("{}", name))?,
             // Last: nothing can fail any more.
             shared: {
@@ -105,7 +108,12 @@ impl Pool {
         self.pages.load(Ordering::Relaxed)
     }
 
-    /// Pages that compaction has given back so far. Any context.
+    /// Pages that compaction in the background has given back so far. Any context.
+    pub(crate) fn pages_tidied(&self) -> usize {
+        self.pages_tidied.load(Ordering::Relaxed)
+    }
+
+    /// Pages that compaction has given back so far, when it was asked for. Any context.
     pub(crate) fn pages_compacted(&self) -> usize {
         self.pages_compacted.load(Ordering::Relaxed)
     }
@@ -179,7 +187,7 @@ impl Pool {
 
     /// Ends what goes on by itself. May sleep. The pool's users are gone, and it is dropped next.
     pub(crate) fn close(&self) {
-        self.reaper.stop();
+        self.keeper.stop();
     }
 }
 

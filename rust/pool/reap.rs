@@ -2,12 +2,14 @@
 
 //! Deferred free: zspages without objects that could not be freed at once, because somebody had one
 //! of their pages locked. They wait on the list of empty zspages, where malloc may use them again.
+//!
+//! The worker that sees to them also compacts classes that have become sparse.
 
 use super::{
     class::{ClassGuard, Emptied, SizeClass},
     Pool,
 };
-use crate::kapi::{sched::cond_resched, workqueue::Run};
+use crate::kapi::{params, sched::cond_resched, workqueue::Run};
 use crate::logic::fullness::EMPTY;
 use crate::object::zspage::Doomed;
 use crate::zpdesc_rs::ZpdescRef;
@@ -35,7 +37,7 @@ impl Pool {
     pub(super) fn dispose(&'static self, class: &SizeClass, emptied: Emptied) {
         match emptied {
             Ok(zspage) => self.close_zspage(class, zspage),
-            Err(_) => self.reaper.schedule(self),
+            Err(_) => self.keeper.schedule(self),
         }
     }
 
@@ -57,6 +59,9 @@ impl Run for Pool {
     fn run(&'static self) {
         for class in self.classes() {
             self.reap(class);
+            if params::background_compaction() {
+                self.compact_sparse(class);
+            }
         }
     }
 }
