@@ -378,11 +378,11 @@ def one_run(key: str, title: str, front: Zswap | Zram, folder: Path, plant: bool
     tell(run={"key": key, "title": title, "sources": front.sources, "result": result})
 
 
-def move(key: str, title: str, front: Zram, folder: Path) -> None:
+def move(key: str, title: str, front: Zram, folder: Path, plant: bool) -> None:
     """Fragments and compacts zram's pool, tells the result."""
     tell(progress=f"{title}: fragmenting and compacting")
     front.load()
-    result = moving.measure(folder)
+    result = moving.measure(folder, plant)
     front.unload()
     tell(moving={"key": key, "title": title, "sources": moving.SOURCES, "result": result})
 
@@ -407,9 +407,10 @@ def main() -> int:
             write(Path("/dev/kmsg"), "WARNING: planted by scripts/demo --plant splat\n")
         for key, title, front in front_ends(arguments.kind, arguments.build):
             if arguments.only in (None, key):
-                one_run(key, title, front, arguments.inputs, arguments.plant == "corrupt")
+                corrupt = arguments.plant == "corrupt"
+                one_run(key, title, front, arguments.inputs, corrupt)
                 if isinstance(front, Zram):
-                    move(key, title, front, arguments.inputs)
+                    move(key, title, front, arguments.inputs, corrupt)
         del maps
     except GuestError as error:
         tell(error=str(error))

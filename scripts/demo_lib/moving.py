@@ -47,8 +47,11 @@ def content(folder: Path) -> list[bytes]:
     return pages
 
 
-def measure(folder: Path) -> dict[str, int]:
-    """Fills, fragments and compacts zram0, which must be set up and empty."""
+def measure(folder: Path, plant: bool) -> dict[str, int]:
+    """Fills, fragments and compacts zram0, which must be set up and empty.
+
+    ``plant`` damages one byte of what is compared, to prove that this shows.
+    """
     pages = content(folder)
     freed = set(random.Random(SEED).sample(range(len(pages)), len(pages) // 2))
     device = os.open(DEVICE, os.O_RDWR | os.O_DIRECT)
@@ -64,6 +67,9 @@ def measure(folder: Path) -> dict[str, int]:
         (ZRAM / "compact").write_text("1")
         _, compacted = statistics()
         corrupt = 0
+        if plant:
+            pages[0] = bytes([pages[0][0] ^ 1]) + pages[0][1:]
+            freed.discard(0)
         for number, page in enumerate(pages):
             os.preadv(device, [buffer], number * PAGE)
             corrupt += buffer[:] != (bytes(PAGE) if number in freed else page)
