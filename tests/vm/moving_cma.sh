@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours=normal,debug timeout=600 memory=512M cpus=2 append=cma=224M
+# vm: flavours=normal,numa timeout=900 memory=512M cpus=2 append=cma=224M
 #
 # Contiguous memory is allocated where objects lie: their pages must go, at rest
 # and while they are used, and no byte may change.
