@@ -333,4 +333,31 @@ static inline struct zsrs_pool *zsrs_need_pool(struct kunit *test, const char *n
 	return pool;
 }
 
+#define ZSRS_BACKGROUND "/sys/module/zsmalloc_rs/parameters/background_compaction"
+
+/* Turns compaction in the background on or off, for suites that count pages. */
+static inline int zsrs_background_compaction(bool on)
+{
+	struct file *file = filp_open(ZSRS_BACKGROUND, O_WRONLY, 0);
+	loff_t position = 0;
+	ssize_t written;
+
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	written = kernel_write(file, on ? "Y" : "N", 1, &position);
+	filp_close(file, NULL);
+	return written == 1 ? 0 : -EIO;
+}
+
+/* .suite_init and .suite_exit of such suites. */
+static inline int zsrs_background_off(struct kunit_suite *suite)
+{
+	return zsrs_background_compaction(false);
+}
+
+static inline void zsrs_background_on(struct kunit_suite *suite)
+{
+	zsrs_background_compaction(true);
+}
+
 #endif

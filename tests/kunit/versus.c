@@ -222,6 +222,8 @@ static struct kunit_case cases[] = {
 
 static struct kunit_suite zsrs_versus_suite = {
 	.name = "zsrs_versus",
+	.suite_init = zsrs_background_off,
+	.suite_exit = zsrs_background_on,
 	.init = zsrs_counters_init,
 	.exit = zsrs_counters_exit,
 	.test_cases = cases,
