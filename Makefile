@@ -24,6 +24,7 @@ help:
 	@echo '  make kernel            build the kernel that the VMs boot (FLAVOUR=normal,'
 	@echo '                         debug or builtin)'
 	@echo '  make soak              all tests with storms of ten minutes, on more kernels'
+	@echo '  make bench             measure zsmalloc_rs beside C zsmalloc'
 	@echo '                         (gcc, PREEMPT_RT, NUMA): some hours'
 	@echo '  make lint              formatting, clippy, unsafe budget, layers, scripts'
 	@echo '  make doc               rustdoc, into out/doc'
@@ -55,6 +56,9 @@ test:
 soak:
 	@scripts/test --soak
 
+bench:
+	@scripts/bench
+
 lint:
 	@scripts/lint
 
@@ -67,4 +71,4 @@ rust-analyzer:
 clean:
 	@scripts/clean
 
-.PHONY: help setup kernel modules modules_install install demo test soak lint doc rust-analyzer clean
+.PHONY: help setup kernel modules modules_install install demo test soak bench lint doc rust-analyzer clean

@@ -9,6 +9,7 @@ Parts:
   threads   two threads on one pool (TCG on two CPUs; only ratios mean anything)
   atomics   atomic instructions and cache misses of single operations
   zram      one image through zram on both
+  chains    costs and memory with chains of 4 and 16 pages
   report    measures nothing; made from what is there
   publish   the same, and updates Documentation/benchmarks
 
@@ -79,6 +80,47 @@ def part_threads() -> list[figures.Record]:
     return run_vm("threads", with_sizes(steps), icount=False, limit=1800)
 
 
+def build_c_with(chain: int) -> None:
+    """Build the kernel's own zsmalloc with another length of chains.
+
+    It is an option of the kernel's configuration; the source is the kernel's.
+    """
+    kernel = Path(os.environ["ZSRS_BENCH_KERNEL"])
+    folder = OUT / f"build/c-chain-{chain}"
+    folder.mkdir(parents=True, exist_ok=True)
+    source = (kernel / "source/mm/zsmalloc.c").read_text(encoding="utf-8")
+    changed = source.replace("CONFIG_ZSMALLOC_CHAIN_SIZE", str(chain))
+    if changed == source:
+        sys.exit("[bench] mm/zsmalloc.c of this kernel has no CONFIG_ZSMALLOC_CHAIN_SIZE")
+    (folder / "zsmalloc.c").write_text(changed, encoding="utf-8")
+    (folder / "Kbuild").write_text("obj-m := zsmalloc.o\n", encoding="utf-8")
+    make = ["make", "-C", str(kernel), f"M={folder}", f"LLVM={os.environ['LLVM']}", "modules"]
+    done = subprocess.run(make, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        print(done.stderr, file=sys.stderr)
+        sys.exit(f"[bench] C zsmalloc with chains of {chain} pages does not build; see above")
+
+
+def part_chains() -> list[figures.Record]:
+    """The figures that depend on the length of chains, with 4 and 16 pages."""
+    records: list[figures.Record] = []
+    for chain in (4, 16):
+        build_c_with(chain)
+        steps = [f"{side}:cost {OBJECTS // 2}" for side in SIDES]
+        for side in SIDES:
+            steps += [f"{side}:open {OBJECTS}", f"{side}:fill {OBJECTS}"]
+            steps += [f"{side}:churn {3 * OBJECTS}", f"{side}:drain {OBJECTS // 10}"]
+            steps += [f"{side}:close"]
+        found = run_vm(
+            f"chain-{chain}",
+            ["--chain", str(chain), *with_sizes(steps)],
+            icount=True,
+            options=("--append", "slab_nomerge"),
+        )
+        records += [{"chain": chain, **record} for record in found]
+    return records
+
+
 def part_zram() -> list[figures.Record]:
     """One image of real pages through zram."""
     image = OUT / "bench/pages.bin"
@@ -114,6 +156,7 @@ PARTS = {
     "threads": part_threads,
     "atomics": part_atomics,
     "zram": part_zram,
+    "chains": part_chains,
 }
 
 

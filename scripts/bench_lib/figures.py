@@ -240,6 +240,24 @@ def zram_figures(records: list[Record], pool_bytes: Record) -> dict[str, Record]
     return found
 
 
+def chain_figures(records: list[Record], pool_bytes: Record) -> dict[str, Record]:
+    """Costs, and memory per live byte, with other lengths of chains."""
+    found: dict[str, Record] = {}
+    for chain in sorted({record["chain"] for record in records}):
+        some = [record for record in records if record["chain"] == chain]
+        for name, entry in costs(some).items():
+            if OPERATIONS[name] == "mean":
+                values = {side: entry[side]["mean"] for side in entry}
+                found[f"chain{chain}_{name}"] = values
+        for record in some:
+            if record.get("memory") in ("churn", "drain"):
+                state = "steady" if record["memory"] == "churn" else "drained_90"
+                whole = whole_memory(record, pool_bytes) / record["live_bytes"]
+                entry = found.setdefault(f"chain{chain}_mem_{state}", {})
+                entry[record["side"]] = round(whole, 4)
+    return found
+
+
 def collect(raw: Path) -> Record:
     """All figures that there are raw results for."""
     cost_records = read(raw, "cost")
@@ -251,7 +269,8 @@ def collect(raw: Path) -> Record:
     zram = zram_figures(read(raw, "zram"), singles.get("bytes_of_empty_pool", {}))
     ratios: dict[str, float] = cost_ratios(found)
     profiled = profile_figures(read(raw, "atomics"))
-    for name, sides in (memory | zram | profiled).items():
+    chains = chain_figures(read(raw, "chains"), singles.get("bytes_of_empty_pool", {}))
+    for name, sides in (memory | zram | profiled | chains).items():
         if set(sides) == set(SIDES) and sides["c"]:
             ratios[name] = round(sides["ours"] / sides["c"], 4)
     if "mem_5k_drained_90" in ratios:
@@ -268,6 +287,7 @@ def collect(raw: Path) -> Record:
         "nanoseconds": threads,
         "zram": zram,
         "profiled": profiled,
+        "chains": chains,
         "memory_steps": points,
     }
 
@@ -307,6 +327,8 @@ def absolute(result: Record, name: str, side: str) -> str:
         return f"{entry[side]:.3f}"
     if entry := result["profiled"].get(name):
         return f"{entry[side]:.2f}"
+    if entry := result["chains"].get(name):
+        return f"{entry[side]:.3f}" if "mem" in name else f"{entry[side]:.0f}"
     if entry := result["zram"].get(name):
         return f"{entry[side]:.3f}" if "mem" in name else f"{entry[side]}"
     if entry := result["nanoseconds"].get(name):

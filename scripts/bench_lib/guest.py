@@ -113,22 +113,28 @@ def run_module(side: str, command: str) -> None:
         sys.exit(f"the command {command!r} failed on {side}: {error.strerror}")
 
 
-def load(side: str, parameters: list[str]) -> None:
+def load(side: str, parameters: list[str], chain: int) -> None:
     """Load a side's allocator and the benchmark on it."""
-    for module, options in ((ALLOCATOR[side], []), (BENCH[side], parameters)):
-        subprocess.run(["insmod", module, *options], check=True)
+    allocator, options = ALLOCATOR[side], []
+    if side == "ours":
+        options = [f"chain={chain}"]
+    elif chain != 8:
+        allocator = BUILD.parent / f"c-chain-{chain}/zsmalloc.ko"
+    for module, values in ((allocator, options), (BENCH[side], parameters)):
+        subprocess.run(["insmod", module, *values], check=True)
 
 
 def main() -> None:
     """Run the commands given."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--params", default="", help="parameters of the benchmark modules")
+    parser.add_argument("--chain", type=int, default=8, help="longest chain of pages; 8")
     parser.add_argument("commands", nargs="+", metavar="SIDE:COMMAND")
     arguments = parser.parse_args()
     commands = [command.split(":", 1) for command in arguments.commands]
     kernel_log()
     for side in sorted({side for side, _ in commands}):
-        load(side, arguments.params.split())
+        load(side, arguments.params.split(), arguments.chain)
     if results := os.environ.get("ZSRS_RESULTS"):
         # For the profiler: where the modules' functions are.
         Path(results, "kallsyms").write_bytes(Path("/proc/kallsyms").read_bytes())
