@@ -78,7 +78,7 @@ impl kernel::Module for ZsmallocRs {
     fn init(module: &'static ThisModule) -> Result<Self> {
         kapi::direct_map::init();
         zpdesc_rs::init();
-        let state = KBox::pin_init(State::new(kapi::params::chain()), GFP_KERNEL)?;
+        let state = KBox::pin_init(State::new(kapi::global::chain()), GFP_KERNEL)?;
         let state = STATE.publish(state);
         if let Some(state) = STATE.get() {
             state.show();

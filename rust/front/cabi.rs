@@ -15,7 +15,7 @@ use crate::logic::{
     map_mode::MapMode,
 };
 use crate::object::handle::Handle;
-use crate::pool::{reclaim::Evict, Pool};
+use crate::pool::Pool;
 use core::ptr::{null_mut, NonNull};
 use kernel::{
     ffi::{c_char, c_int, c_uint, c_ulong, c_void},
@@ -34,22 +34,39 @@ const LAST_ADDRESS: isize = -4096;
 /// Any other number must be a handle that was given out and whose object is not freed.
 #[inline(always)]
 pub(super) unsafe fn handle_from_raw(raw: usize) -> Option<Handle> {
-    if usize_to_isize(raw) > LAST_ADDRESS || raw % 8 != 0 {
+    let outside = if cfg!(CONFIG_UML) {
+        // The kernel is a process there, and its addresses are a user's.
+        usize_to_isize(raw) <= 0
+    } else {
+        usize_to_isize(raw) > LAST_ADDRESS
+    };
+    if outside || raw % 8 != 0 {
         return None;
     }
     // SAFETY: A live object's handle points to its word, by this function's contract.
     NonNull::new(ptr_at(raw)).map(|word| unsafe { Handle::from_ptr(word) })
 }
 
-/// The pool behind a pointer.
+/// What is behind a pointer to a pool.
 ///
 /// # Safety
 ///
 /// `pool` must come from [`zsrs_create_pool`] and not be destroyed while the result is used.
 #[inline(always)]
-unsafe fn pool_from_raw(pool: *mut c_void) -> &'static Pool {
+unsafe fn instance_from_raw(pool: *mut c_void) -> &'static Instance {
     // SAFETY: A live `Instance`, by this function's contract.
-    unsafe { &*pool.cast::<Instance>() }.pool()
+    unsafe { &*pool.cast::<Instance>() }
+}
+
+/// The pool behind a pointer.
+///
+/// # Safety
+///
+/// As for [`instance_from_raw`].
+#[inline(always)]
+unsafe fn pool_from_raw(pool: *mut c_void) -> &'static Pool {
+    // SAFETY: Live, by this function's contract.
+    unsafe { instance_from_raw(pool) }.pool()
 }
 
 /// The pool behind a pointer and the handle behind a number, if it can be one.
@@ -108,12 +125,12 @@ pub(crate) unsafe extern "C" fn zsrs_create_evictable_pool(
 /// `pool` must be live, and stay so until this returns.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_reclaim(pool: *mut c_void, tries: c_uint) -> c_int {
-    // SAFETY: A live `Instance`, by this function's contract.
-    let Some(handler) = (unsafe { handler_from_raw(pool) }) else {
-        return EINVAL.to_errno();
-    };
     // SAFETY: Live, by this function's contract.
-    let reclaimed = unsafe { pool_from_raw(pool) }.reclaim(&handler, tries);
+    let instance = unsafe { instance_from_raw(pool) };
+    let reclaimed = match instance.handler(pool) {
+        Some(handler) => instance.pool().reclaim(&handler, tries),
+        None => Err(EINVAL),
+    };
     reclaimed.map_or_else(Error::to_errno, |_| 0)
 }
 
@@ -128,33 +145,21 @@ pub(crate) unsafe extern "C" fn zsrs_shrink(
     pages: c_uint,
     reclaimed: *mut c_uint,
 ) -> c_int {
-    // SAFETY: A live `Instance`, by this function's contract.
-    let Some(handler) = (unsafe { handler_from_raw(pool) }) else {
-        return EINVAL.to_errno();
-    };
-    let mut done = 0;
     // SAFETY: Live, by this function's contract.
-    let result = unsafe { pool_from_raw(pool) }.shrink(&handler, u32_to_usize(pages), &mut done);
+    let instance = unsafe { instance_from_raw(pool) };
+    let mut done = 0;
+    let result = match instance.handler(pool) {
+        Some(handler) => {
+            let pages = u32_to_usize(pages);
+            instance.pool().shrink(&handler, pages, &mut done)
+        }
+        None => Err(EINVAL),
+    };
     if let Some(reclaimed) = NonNull::new(reclaimed) {
         // SAFETY: Valid for writing, by this function's contract.
-        unsafe {
-            reclaimed
-                .as_ptr()
-                .write(u32::try_from(done).unwrap_or(u32::MAX))
-        };
+        unsafe { reclaimed.write(u32::try_from(done).unwrap_or(u32::MAX)) };
     }
     result.map_or_else(Error::to_errno, |()| 0)
-}
-
-/// The handler of the pool behind a pointer.
-///
-/// # Safety
-///
-/// As for [`pool_from_raw`].
-unsafe fn handler_from_raw(pool: *mut c_void) -> Option<impl Evict> {
-    // SAFETY: A live `Instance`, by this function's contract.
-    let instance: &'static Instance = unsafe { &*pool.cast::<Instance>() };
-    Some(instance.handler.as_ref()?.of(pool))
 }
 
 /// See `include/zsmalloc_rs.h`.

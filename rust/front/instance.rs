@@ -5,8 +5,8 @@
 use super::{debugfs, evict::Handler};
 use crate::kapi::{cpuhp, cpumask::Cpu, debugfs::Dir, global::Global, shrinker};
 use crate::object::lru::Lru;
-use crate::pool::{shared::Shared, Pool};
-use kernel::{c_str, prelude::*, str::CStr, sync::Arc};
+use crate::pool::{reclaim::Evict, shared::Shared, Pool};
+use kernel::{c_str, ffi::c_void, prelude::*, str::CStr, sync::Arc};
 
 /// The module's state, for callbacks and exported functions.
 pub(crate) static STATE: Global<State> = Global::new();
@@ -60,7 +60,7 @@ pub(crate) struct Instance {
     /// What the kernel asks when it runs short of memory.
     _shrinker: shrinker::Registration<Pool>,
     /// Who evicts its objects.
-    pub(super) handler: Option<Handler>,
+    handler: Option<Handler>,
     /// The pool.
     pool: OwnedPool,
 }
@@ -88,6 +88,11 @@ impl Instance {
             pool,
         };
         Ok(KBox::new(instance, GFP_KERNEL)?)
+    }
+
+    /// What evicts the pool's objects, if anything does. C knows the pool as `raw`.
+    pub(super) fn handler(&self, raw: *mut c_void) -> Option<impl Evict + '_> {
+        Some(self.handler.as_ref()?.of(raw))
     }
 
     /// The pool, as long as anybody may use it: users have stopped before the instance is dropped,

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A shared object that C callbacks without an argument can find.
+//! What there is once while the module is loaded: an object that C callbacks without an argument
+//! can find, and the module's parameters.
 
+use super::bindings;
 use core::{
-    ptr::{null_mut, NonNull},
+    ptr::{addr_of, null_mut, NonNull},
     sync::atomic::{AtomicPtr, Ordering},
 };
 use kernel::{alloc::KBox, prelude::*};
@@ -58,4 +60,19 @@ impl<T: Sync + 'static> Drop for Published<T> {
         // SAFETY: By the type invariant of `Global` the pointer came from a `KBox`.
         drop(unsafe { KBox::from_raw(raw) });
     }
+}
+
+/// Module parameter `chain`: longest chain of pages in a zspage.
+///
+/// Parameters are defined in `rust/front/module.c`: a Rust module of 6.12 cannot.
+pub(crate) fn chain() -> u32 {
+    // SAFETY: A C variable that is written before the module's init runs, and never after.
+    unsafe { bindings::zsrs_chain }
+}
+
+/// Module parameter `background_compaction`: size classes that have become sparse are compacted at
+/// once.
+pub(crate) fn background_compaction() -> bool {
+    // SAFETY: A C variable that may be written at any time: one byte, read as it is.
+    unsafe { addr_of!(bindings::zsrs_background_compaction).read_volatile() }
 }

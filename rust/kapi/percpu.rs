@@ -6,8 +6,7 @@ use super::{
     bindings,
     cpumask::{possible_cpus, Cpu},
     gfp::Gfp,
-    sched::PreemptGuard,
-    this_cpu,
+    sched::{self, PreemptGuard},
 };
 use core::ptr::NonNull;
 use kernel::{error::code::ENOMEM, ffi::c_void, prelude::*};
@@ -63,7 +62,7 @@ impl<T: Sync> PerCpu<T> {
     /// The value of the CPU that the task happens to run on; it may run elsewhere a moment later.
     #[inline(always)]
     pub(crate) fn current_cpu(&self) -> &T {
-        let slot = self.ptr.as_ptr().wrapping_byte_add(this_cpu::offset());
+        let slot = self.ptr.as_ptr().wrapping_byte_add(sched::cpu_offset());
         // SAFETY: A per-CPU pointer and the CPU's offset give the CPU's value, which is
         // initialised by the invariant and lives as long as `self`.
         unsafe { &*slot }

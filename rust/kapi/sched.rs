@@ -3,7 +3,7 @@
 //! Staying on a CPU and leaving it (`<linux/preempt.h>`, `<linux/local_lock.h>`,
 //! `<linux/sched.h>`).
 
-use super::{bindings, this_cpu};
+use super::bindings;
 use core::{
     marker::PhantomData,
     sync::atomic::{compiler_fence, Ordering},
@@ -86,7 +86,48 @@ const INTERRUPTS: u32 = bindings::INTERRUPT_BITS;
 /// In a hard interrupt, a soft interrupt or an NMI, or with soft interrupts disabled.
 #[inline(always)]
 pub(crate) fn in_interrupt() -> bool {
-    this_cpu::preempt_count() & INTERRUPTS != 0
+    preempt_count() & INTERRUPTS != 0
+}
+
+/// Reads this CPU's copy of a variable of the kernel's, as the C macros do: in one instruction.
+#[cfg(all(CONFIG_X86_64, not(CONFIG_UML)))]
+macro_rules! read_this_cpu {
+    ($operand:literal, $variable:literal) => {{
+        let value;
+        // SAFETY: A variable that every CPU has a copy of. Nothing is written.
+        unsafe { core::arch::asm!(concat!("mov ", $operand, ", gs:[rip + ", $variable, "]"), out(reg) value, options(nostack, preserves_flags, readonly)) };
+        value
+    }};
+}
+
+/// The preemption count of the current task, with the interrupt bits.
+#[inline(always)]
+fn preempt_count() -> u32 {
+    #[cfg(all(CONFIG_X86_64, not(CONFIG_UML)))]
+    {
+        const { assert!(bindings::PCPU_HOT_PREEMPT_COUNT == 8) };
+        read_this_cpu!("{:e}", "pcpu_hot + 8")
+    }
+    #[cfg(not(all(CONFIG_X86_64, not(CONFIG_UML))))]
+    // SAFETY: Reads a count of the current task.
+    unsafe {
+        bindings::zsrs_preempt_count()
+    }
+}
+
+/// What turns a per-CPU pointer into the address of this CPU's copy, by addition. Good as long as
+/// the task stays on its CPU.
+#[inline(always)]
+pub(super) fn cpu_offset() -> usize {
+    #[cfg(all(CONFIG_X86_64, not(CONFIG_UML)))]
+    {
+        read_this_cpu!("{}", "this_cpu_off")
+    }
+    #[cfg(not(all(CONFIG_X86_64, not(CONFIG_UML))))]
+    // SAFETY: Reads a constant of the current CPU.
+    unsafe {
+        bindings::my_cpu_offset()
+    }
 }
 
 /// Tells the CPU that this is a busy-wait loop.

@@ -6,7 +6,7 @@ use super::{
     class::{Misuse, SizeClass},
     Pool,
 };
-use crate::kapi::{gfp::Gfp, params, warn::warn};
+use crate::kapi::{gfp::Gfp, global, warn::warn};
 use crate::logic::conv::{u16_to_usize, u32_to_usize};
 use crate::object::{handle::Handle, words::FreeWord, zspage::ZspageBox};
 use crate::zpdesc_rs::{PAGE_SHIFT, PAGE_SIZE};
@@ -70,7 +70,7 @@ impl Pool {
                 if let Some(emptied) = freed.emptied {
                     self.dispose(class, emptied);
                 }
-                if freed.sparse && params::background_compaction() {
+                if freed.sparse && global::background_compaction() {
                     self.keeper.suggest(self);
                 }
             }

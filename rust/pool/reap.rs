@@ -9,7 +9,7 @@ use super::{
     class::{ClassGuard, Emptied, SizeClass},
     Pool,
 };
-use crate::kapi::{params, sched::cond_resched, workqueue::Run};
+use crate::kapi::{global, sched::cond_resched, workqueue::Run};
 use crate::logic::fullness::EMPTY;
 use crate::object::zspage::Doomed;
 use crate::zpdesc_rs::ZpdescRef;
@@ -59,7 +59,7 @@ impl Run for Pool {
     fn run(&'static self) {
         for class in self.classes() {
             self.reap(class);
-            if params::background_compaction() {
+            if global::background_compaction() {
                 self.compact_sparse(class);
             }
         }
