@@ -245,7 +245,7 @@ impl Zpdesc {
     pub(crate) fn shares_zone(&self, other: &Self) -> bool {
         // Relaxed: a page's zone never changes.
         let [ours, theirs] = [self, other].map(|zpdesc| zpdesc.flags.load(Ordering::Relaxed));
-        (ours ^ theirs) & bindings::ZPDESC_ZONE_BITS == 0
+        ((ours ^ theirs) >> bindings::ZPDESC_ZONE_SHIFT) & bindings::ZPDESC_ZONE_MASK == 0
     }
 
     /// Makes the page movable with `ops` (`__zpdesc_set_movable`); it is locked, or nobody else
