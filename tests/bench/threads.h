@@ -10,12 +10,15 @@
 #include <linux/cpumask.h>
 #include <linux/kthread.h>
 
-enum { MAX_THREADS = 16, SLICES = 160 };
+enum { MAX_THREADS = 16, SLICES = 160, MAX_ROUNDS = 1000 };
+
+enum kind { MAP, CHURN, ALLOC_FREE };
 
 struct worker {
 	struct set set; /* shares pool and table; a random sequence of its own */
-	int (*step)(struct worker *worker, struct object *object);
+	enum kind kind;
 	unsigned int rounds; /* of a slice */
+	struct object *picks[MAX_ROUNDS];
 	unsigned int threads;
 	int error;
 	atomic_t *arrived;
@@ -23,45 +26,73 @@ struct worker {
 	struct completion done;
 };
 
-static int step_map(struct worker *worker, struct object *object)
+static int map_all(struct worker *worker)
 {
-	bench_map(worker->set.pool, object->handle, BENCH_RO);
-	bench_unmap(worker->set.pool, object->handle);
+	struct bench_pool *pool = worker->set.pool;
+	unsigned int i;
+
+	for (i = 0; i < worker->rounds; i++) {
+		bench_map(pool, worker->picks[i]->handle, BENCH_RO);
+		bench_unmap(pool, worker->picks[i]->handle);
+	}
 	return 0;
 }
 
-static int step_churn(struct worker *worker, struct object *object)
+static int replace_all(struct worker *worker)
 {
-	bench_free(worker->set.pool, object->handle);
-	draw_object(&worker->set, object, &worker->set.rnd);
-	if (make_object(&worker->set, object))
-		return -ENOMEM;
-	write_object(&worker->set, object);
+	unsigned int i;
+
+	for (i = 0; i < worker->rounds; i++) {
+		struct object *object = worker->picks[i];
+
+		bench_free(worker->set.pool, object->handle);
+		draw_object(&worker->set, object, &worker->set.rnd);
+		if (make_object(&worker->set, object))
+			return -ENOMEM;
+		write_object(&worker->set, object);
+	}
 	return 0;
 }
 
-static int step_alloc_free(struct worker *worker, struct object *object)
+static int alloc_free_all(struct worker *worker)
 {
-	struct object other = { .size = object->size };
+	unsigned int i;
 
-	if (make_object(&worker->set, &other))
-		return -ENOMEM;
-	bench_free(worker->set.pool, other.handle);
+	for (i = 0; i < worker->rounds; i++) {
+		struct object other = { .size = worker->picks[i]->size };
+
+		if (make_object(&worker->set, &other))
+			return -ENOMEM;
+		bench_free(worker->set.pool, other.handle);
+	}
 	return 0;
 }
 
 static void work_slice(struct worker *worker, unsigned int slice)
 {
 	struct set *set = &worker->set;
-	unsigned int round;
+	unsigned int i;
 	u64 start;
 
+	for (i = 0; i < worker->rounds; i++)
+		worker->picks[i] = &set->objects[below(&set->rnd, set->count)];
 	atomic_inc(worker->arrived);
 	while (atomic_read(worker->arrived) < worker->threads * (slice + 1))
 		cpu_relax();
 	start = ktime_get_ns();
-	for (round = 0; round < worker->rounds && !worker->error; round++)
-		worker->error = worker->step(worker, &set->objects[below(&set->rnd, set->count)]);
+	if (worker->error)
+		return;
+	switch (worker->kind) {
+	case MAP:
+		worker->error = map_all(worker);
+		break;
+	case CHURN:
+		worker->error = replace_all(worker);
+		break;
+	case ALLOC_FREE:
+		worker->error = alloc_free_all(worker);
+		break;
+	}
 	worker->nanoseconds[slice] = min_t(u64, ktime_get_ns() - start, U32_MAX);
 }
 
@@ -98,7 +129,7 @@ static void print_slices(const char *name, struct worker *workers, unsigned int 
 
 /* Lets this many threads work, in slices of so many rounds. */
 static int measure_threads(struct set *set, const char *name, unsigned int threads,
-			   int (*step)(struct worker *, struct object *), unsigned int rounds)
+			   enum kind kind, unsigned int rounds)
 {
 	struct worker *workers = kvcalloc(threads, sizeof(*workers), GFP_KERNEL);
 	atomic_t arrived = ATOMIC_INIT(0);
@@ -115,7 +146,7 @@ static int measure_threads(struct set *set, const char *name, unsigned int threa
 		worker->set.count = set->count / threads;
 		worker->set.objects = set->objects + started * worker->set.count;
 		prandom_seed_state(&worker->set.rnd, seed + started);
-		worker->step = step;
+		worker->kind = kind;
 		worker->rounds = rounds;
 		worker->arrived = &arrived;
 		worker->threads = threads;
@@ -151,9 +182,9 @@ static int run_threads(unsigned int threads)
 	if (error)
 		return error;
 	error = set_fill(&set);
-	error = error ?: measure_threads(&set, "map", threads, step_map, 1000);
-	error = error ?: measure_threads(&set, "churn", threads, step_churn, 50);
-	error = error ?: measure_threads(&set, "alloc_free", threads, step_alloc_free, 150);
+	error = error ?: measure_threads(&set, "map", threads, MAP, MAX_ROUNDS);
+	error = error ?: measure_threads(&set, "churn", threads, CHURN, 50);
+	error = error ?: measure_threads(&set, "alloc_free", threads, ALLOC_FREE, 150);
 	error = error ?: verify(&set, "threads");
 	set_close(&set);
 	return error;
