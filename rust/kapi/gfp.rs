@@ -33,6 +33,12 @@ impl Gfp {
         Self(self.0 & !(bindings::__GFP_HIGHMEM | bindings::__GFP_MOVABLE))
     }
 
+    /// The same for what is nice to have: takes what is free, and wakes nobody.
+    #[inline(always)]
+    pub(crate) const fn if_free(self) -> Self {
+        Self((self.0 & !bindings::GFP_EAGER) | bindings::GFP_MEEK)
+    }
+
     /// The same for pages of objects.
     #[inline(always)]
     pub(crate) const fn for_objects(self) -> Self {

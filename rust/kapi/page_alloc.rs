@@ -39,6 +39,29 @@ pub(crate) fn fill(gfp: Gfp, pages: &mut [*mut Page]) -> bool {
     false
 }
 
+/// Fills `pages` with pages that are physically adjacent, if there are such without any effort; else
+/// leaves nothing allocated and returns false. The pages are as those of [`fill`].
+pub(crate) fn fill_adjacent(gfp: Gfp, pages: &mut [*mut Page]) -> bool {
+    let block = pages.len().next_power_of_two();
+    let order = block.trailing_zeros();
+    // SAFETY: Any flags may be passed.
+    let first = unsafe { bindings::alloc_pages(gfp.if_free().as_raw(), order) };
+    if first.is_null() {
+        return false;
+    }
+    // SAFETY: Just allocated, not compound, and not used yet.
+    unsafe { bindings::split_page(first, order) };
+    for (place, page) in pages.iter_mut().enumerate() {
+        // Descriptors of one block follow each other.
+        *page = first.wrapping_add(place);
+    }
+    for place in pages.len()..block {
+        // SAFETY: A page of the block, which is not needed.
+        unsafe { bindings::__free_pages(first.wrapping_add(place), 0) };
+    }
+    true
+}
+
 /// Allocates one page that is addressed all the time, `PAGE_SIZE` bytes long and aligned. Contents
 /// are undefined.
 ///

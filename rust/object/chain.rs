@@ -2,11 +2,17 @@
 
 //! The pages of one zspage: allocated together, linked, and freed together.
 
-use crate::kapi::{gfp::Gfp, movable, page_alloc};
+use crate::kapi::{
+    gfp::Gfp,
+    movable,
+    page_alloc::{self, Page},
+};
+use crate::logic::conv::u8_to_usize;
 use crate::zpdesc_rs::{are_adjacent, Zpdesc, MAX_PAGES};
 use core::{
     cell::Cell,
     ptr::{null_mut, NonNull},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 /// The pages of one zspage, in order.
@@ -27,6 +33,40 @@ pub(super) struct Chain {
 // SAFETY: It owns its pages; `first` changes only under the owning class's lock.
 unsafe impl Send for Chain {}
 
+/// How scattered free memory is, to judge by the latest chains. A guess: it is changed without a
+/// lock, and all pools share it.
+struct Scatter(AtomicU32);
+
+/// See [`Scatter`].
+static SCATTER: Scatter = Scatter(AtomicU32::new(0));
+
+impl Scatter {
+    /// What a chain with pages apart adds.
+    const STEP: u32 = 8;
+    /// From here on blocks are tried.
+    const BLOCKS: u32 = 2 * Self::STEP;
+    /// The most; so often blocks are tried before other ways are again.
+    const MOST: u32 = 8 * Self::STEP;
+
+    /// Pages are better taken in blocks.
+    fn is_worth_a_block(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= Self::BLOCKS
+    }
+
+    /// Records a chain of more than one page.
+    fn chain_allocated(&self, all_adjacent: bool) {
+        let before = self.0.load(Ordering::Relaxed);
+        let after = if all_adjacent {
+            before.saturating_sub(1)
+        } else {
+            before.wrapping_add(Self::STEP).min(Self::MOST)
+        };
+        if after != before {
+            self.0.store(after, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Chain {
     /// Allocates a chain of `nr` pages (1 to [`MAX_PAGES`]). Sleeps only if `gfp` allows it.
     ///
@@ -39,7 +79,7 @@ impl Chain {
     ) -> Option<Self> {
         let mut pages = [null_mut(); MAX_PAGES];
         let pages = pages.get_mut(..nr)?;
-        if !page_alloc::fill(gfp.for_objects(), pages) {
+        if !Self::fill(gfp.for_objects(), pages) {
             return None;
         }
         let mut prev: Option<&Zpdesc> = None;
@@ -68,8 +108,21 @@ impl Chain {
             huge,
             adjacent,
         };
+        if nr > 1 {
+            let all_adjacent = u8_to_usize(adjacent).wrapping_add(1) == nr;
+            SCATTER.chain_allocated(all_adjacent);
+        }
         chain.count(1);
         Some(chain)
+    }
+
+    /// Allocates pages, adjacent ones if that takes little effort.
+    ///
+    /// As long as memory is in order, pages that are allocated together are adjacent. Once they are
+    /// not, a block is worth its price: what is left of it goes back.
+    fn fill(gfp: Gfp, pages: &mut [*mut Page]) -> bool {
+        let block = pages.len() > 1 && SCATTER.is_worth_a_block();
+        (block && page_alloc::fill_adjacent(gfp, pages)) || page_alloc::fill(gfp, pages)
     }
 
     /// How many pages were allocated physically adjacent to the one before.
