@@ -167,6 +167,9 @@ def vng_command(
     options = ["-accel", "tcg" if arguments.icount else "tcg,thread=multi"]
     if arguments.icount:
         options += ["-icount", "shift=0"]
+    # CPUs of one socket on two nodes make the kernel warn.
+    if arguments.nodes > 1:
+        options += ["-smp", f"{cpus},sockets={arguments.nodes}"]
     # Not by virtme-ng's own option: it leaves QEMU to guess the format.
     for disk in arguments.disk:
         options += ["-drive", f"if=virtio,format=raw,file={Path(disk).resolve()}"]
