@@ -1,25 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Suite zsrs_migrate: what mm/migrate.c does to a page, step by step, so that
- * the steps of others can come in between (bugs 3, 4, 5 and 16). Those functions
- * are not exported; the pages' operations are called as they call them.
+ * the steps of others can come in between (bugs 3, 4, 5 and 16).
  */
 
 #include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/ktime.h>
-#include <linux/migrate.h>
 #include <linux/page-flags.h>
 #include <linux/pagemap.h>
 #include <linux/workqueue.h>
 #include "mapper.h"
+#include "mover.h"
 #include "suites.h"
 #include "support.h"
 
 enum { MOST_OBJECTS = 300, MOST_PAGES = 16 };
-
-/* What migrate() returns if the page is nobody's any more. */
-#define WAS_FREED 1
 
 /* A pool with one full zspage. */
 struct zspage {
@@ -130,89 +126,6 @@ static void drop_zspage(struct kunit *test, struct zspage *zspage)
 	kfree(zspage->contents);
 }
 
-/* NULL if the page is not movable (any more). */
-static const struct movable_operations *operations_of(struct page *page)
-{
-	unsigned long mapping = (unsigned long)READ_ONCE(page->mapping);
-
-	if ((mapping & PAGE_MAPPING_FLAGS) != PAGE_MAPPING_MOVABLE)
-		return NULL;
-	return (const struct movable_operations *)(mapping & ~PAGE_MAPPING_FLAGS);
-}
-
-/* isolate_movable_page(): takes a reference. */
-static bool isolate(struct page *page)
-{
-	const struct movable_operations *operations;
-	bool isolated = false;
-
-	if (!get_page_unless_zero(page))
-		return false;
-	lock_page(page);
-	operations = operations_of(page);
-	if (operations && !PageIsolated(page))
-		isolated = operations->isolate_page(page, 0);
-	if (isolated)
-		SetPageIsolated(page);
-	unlock_page(page);
-	if (!isolated)
-		put_page(page);
-	return isolated;
-}
-
-/* Ends isolate() for a page that was not moved. */
-static void put_back(struct page *page)
-{
-	const struct movable_operations *operations;
-
-	lock_page(page);
-	operations = operations_of(page);
-	if (operations)
-		operations->putback_page(page);
-	ClearPageIsolated(page);
-	unlock_page(page);
-	put_page(page);
-}
-
-/* migrate_folio_move() of an isolated page that is locked already. */
-static int migrate_locked(struct page *old, enum migrate_mode mode, struct page **moved_to)
-{
-	const struct movable_operations *operations = operations_of(old);
-	struct page *new = alloc_page(GFP_KERNEL | __GFP_MOVABLE);
-	int result = WAS_FREED;
-
-	if (!new)
-		return -ENOMEM;
-	lock_page(new);
-	if (operations)
-		result = operations->migrate_page(new, old, mode);
-	if (result >= 0)
-		ClearPageIsolated(old);
-	unlock_page(new);
-	/* Its new owner has taken a reference of its own. */
-	put_page(new);
-	if (!result)
-		*moved_to = new;
-	return result;
-}
-
-/* Isolates a page and moves it; on failure it is put back. */
-static int migrate(struct page *old, enum migrate_mode mode, struct page **moved_to)
-{
-	int result;
-
-	if (!isolate(old))
-		return -ENOENT;
-	lock_page(old);
-	result = migrate_locked(old, mode, moved_to);
-	unlock_page(old);
-	if (result < 0)
-		put_back(old);
-	else
-		put_page(old);
-	return result;
-}
-
 static const size_t sizes[] = { 1, 40, 500, PAGE_SIZE / 4 - 8, 1700, PAGE_SIZE };
 
 /* Each page of a zspage is moved, twice: objects follow, also those on two pages. */
@@ -234,15 +147,15 @@ static void every_page_moves(struct kunit *test)
 					zspage->handles[k] = 0;
 				}
 			get_page(old);
-			KUNIT_ASSERT_EQ_MSG(test, migrate(old, MIGRATE_ASYNC, &new), 0,
+			KUNIT_ASSERT_EQ_MSG(test, zsrs_migrate(old, MIGRATE_ASYNC, &new), 0,
 					    "page %u of %lu, objects of %zu bytes", j,
 					    zspage->nr_pages, sizes[i]);
 			zspage->pages[j % zspage->nr_pages] = new;
 			KUNIT_EXPECT_TRUE(test, PageZsmalloc(new));
-			KUNIT_EXPECT_NOT_NULL(test, operations_of(new));
+			KUNIT_EXPECT_NOT_NULL(test, zsrs_operations_of(new));
 			/* The old page is nobody's. */
 			KUNIT_EXPECT_FALSE(test, PageZsmalloc(old));
-			KUNIT_EXPECT_NULL(test, operations_of(old));
+			KUNIT_EXPECT_NULL(test, zsrs_operations_of(old));
 			KUNIT_EXPECT_FALSE(test, PagePrivate(old));
 			KUNIT_EXPECT_EQ(test, page_ref_count(old), 1);
 			/* Nor does anything lead there. */
@@ -291,7 +204,7 @@ static void mapped_page_stays(struct kunit *test)
 	zsrs_mapper_start(test, &mapper);
 	for (i = 0; i < ARRAY_SIZE(modes); i++) {
 		ktime_t start = ktime_get();
-		int result = migrate(page, modes[i], &new);
+		int result = zsrs_migrate(page, modes[i], &new);
 
 		kunit_info(test, "mode %d: error %d after %lld us", modes[i], result,
 			   ktime_us_delta(ktime_get(), start));
@@ -303,7 +216,7 @@ static void mapped_page_stays(struct kunit *test)
 			      "the object could not be mapped, or was wrong");
 	expect_contents(test, zspage);
 	KUNIT_EXPECT_GE(test, zsrs_pool_number(test->name, "migrations_refused"), 3l);
-	KUNIT_EXPECT_EQ(test, migrate(page, MIGRATE_ASYNC, &new), 0);
+	KUNIT_EXPECT_EQ(test, zsrs_migrate(page, MIGRATE_ASYNC, &new), 0);
 	drop_zspage(test, zspage);
 }
 
@@ -317,19 +230,19 @@ static void freed_while_isolated(struct kunit *test)
 			struct zspage *zspage = need_zspage(test, sizes[i]);
 			struct page *page = zspage->pages[zspage->nr_pages - 1], *new;
 
-			KUNIT_ASSERT_TRUE(test, isolate(page));
+			KUNIT_ASSERT_TRUE(test, zsrs_isolate(page));
 			free_all(zspage);
 			/* No page is locked: all of them go at once. */
 			KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(zspage->pool), 0ul);
 			KUNIT_EXPECT_FALSE(test, PageZsmalloc(page));
-			KUNIT_EXPECT_NULL(test, operations_of(page));
+			KUNIT_EXPECT_NULL(test, zsrs_operations_of(page));
 			KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
 			if (j) {
-				put_back(page);
+				zsrs_put_back(page);
 			} else {
 				lock_page(page);
-				KUNIT_EXPECT_EQ(test, migrate_locked(page, MIGRATE_SYNC, &new),
-						WAS_FREED);
+				KUNIT_EXPECT_EQ(test, zsrs_migrate_locked(page, MIGRATE_SYNC, &new),
+						ZSRS_WAS_FREED);
 				unlock_page(page);
 				put_page(page);
 			}
@@ -351,13 +264,13 @@ static void freed_while_moving(struct kunit *test)
 			unsigned long nr_pages = zspage->nr_pages;
 			struct page *page = zspage->pages[j], *new;
 
-			KUNIT_ASSERT_TRUE(test, isolate(page));
+			KUNIT_ASSERT_TRUE(test, zsrs_isolate(page));
 			lock_page(page);
 			free_all(zspage);
 			KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(zspage->pool), nr_pages);
 			/* The worker may be waiting for this page now. */
 			msleep(j % 2 * 5);
-			KUNIT_EXPECT_EQ(test, migrate_locked(page, MIGRATE_ASYNC, &new), 0);
+			KUNIT_EXPECT_EQ(test, zsrs_migrate_locked(page, MIGRATE_ASYNC, &new), 0);
 			unlock_page(page);
 			put_page(page);
 			KUNIT_EXPECT_TRUE_MSG(test, has_no_pages(zspage),
@@ -422,7 +335,7 @@ static void destroy_waits(struct kunit *test)
 		KUNIT_ASSERT_NOT_NULL(test, unlocker);
 		unlocker->page = zspage->pages[zspage->nr_pages / 2];
 		INIT_DELAYED_WORK(&unlocker->work, unlock_in_work);
-		KUNIT_ASSERT_TRUE(test, isolate(unlocker->page));
+		KUNIT_ASSERT_TRUE(test, zsrs_isolate(unlocker->page));
 		lock_page(unlocker->page);
 		free_all(zspage);
 		schedule_delayed_work(&unlocker->work, msecs_to_jiffies(30));
@@ -431,9 +344,9 @@ static void destroy_waits(struct kunit *test)
 				      "the pool was destroyed around a locked page");
 		flush_delayed_work(&unlocker->work);
 		KUNIT_EXPECT_FALSE(test, PageZsmalloc(unlocker->page));
-		KUNIT_EXPECT_NULL(test, operations_of(unlocker->page));
+		KUNIT_EXPECT_NULL(test, zsrs_operations_of(unlocker->page));
 		KUNIT_EXPECT_EQ(test, page_ref_count(unlocker->page), 1);
-		put_back(unlocker->page);
+		zsrs_put_back(unlocker->page);
 		kfree(zspage->contents);
 	}
 }

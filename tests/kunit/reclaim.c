@@ -15,6 +15,7 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 #include "mapper.h"
+#include "mover.h"
 #include "suites.h"
 #include "support.h"
 
@@ -461,6 +462,73 @@ static void handler_sleeps_and_allocates(struct kunit *test)
 	drop_store(store);
 }
 
+/*
+ * Another task frees object 2, and then the page moves. Its objects are found
+ * there, also the one that is freed already and waits for the end of reclaim.
+ */
+static int free_and_move(struct store *store)
+{
+	void *address = zsrs_map_object(store->pool, store->handles[0], ZSRS_MM_RO);
+	struct page *old = address ? virt_to_page(address) : NULL, *new;
+
+	zsrs_unmap_object(store->pool, store->handles[0]);
+	free_by_another(store, 2, 2);
+	if (!old)
+		return -EIO;
+	get_page(old);
+	if (zsrs_migrate(old, MIGRATE_ASYNC, &new)) {
+		store->bad++;
+	} else {
+		/* Nothing leads to the old page. */
+		memset(page_address(old), 0x77, PAGE_SIZE);
+	}
+	put_page(old);
+	return 0;
+}
+
+static int move_before_first(struct store *store, unsigned int number)
+{
+	return number == 0 ? free_and_move(store) : 0;
+}
+
+static int move_and_refuse_first(struct store *store, unsigned int number)
+{
+	return number == 0 ? free_and_move(store) ?: -EBUSY : 0;
+}
+
+static void page_moves_during_reclaim(struct kunit *test)
+{
+	struct store *store;
+
+	if (!IS_ENABLED(CONFIG_COMPACTION))
+		kunit_skip(test, "this kernel moves no pages: CONFIG_COMPACTION is off");
+	store = need_quarters(test, 2);
+	store->decide = move_before_first;
+	KUNIT_EXPECT_EQ(test, zsrs_reclaim(store->pool, 1), 0);
+	EXPECT_ASKED(store, 0, 1, 3);
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(store->pool), 1ul);
+	KUNIT_EXPECT_EQ(test, zsrs_pool_number(test->name, "pages_migrated"), 1l);
+	drop_store(store);
+}
+
+static void page_moves_during_refused_reclaim(struct kunit *test)
+{
+	struct store *store;
+
+	if (!IS_ENABLED(CONFIG_COMPACTION))
+		kunit_skip(test, "this kernel moves no pages: CONFIG_COMPACTION is off");
+	store = need_quarters(test, 1);
+	store->decide = move_and_refuse_first;
+	KUNIT_EXPECT_EQ(test, zsrs_reclaim(store->pool, 1), -EAGAIN);
+	EXPECT_ASKED(store, 0);
+	KUNIT_EXPECT_EQ(test, zsrs_pool_number(test->name, "objects"), 3l);
+	expect_whole(store);
+	/* The slot of object 2 is free. */
+	allocate(store, 2, QUARTER);
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(store->pool), 1ul);
+	drop_store(store);
+}
+
 /* An object that is mapped is in use: its zspage is put back at once. */
 static void mapped_is_hot(struct kunit *test)
 {
@@ -842,6 +910,8 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(freed_during_reclaim),
 	KUNIT_CASE(freed_during_refused_reclaim),
 	KUNIT_CASE(handler_sleeps_and_allocates),
+	KUNIT_CASE(page_moves_during_reclaim),
+	KUNIT_CASE(page_moves_during_refused_reclaim),
 	KUNIT_CASE(mapped_is_hot),
 	KUNIT_CASE(shrink_counts),
 	KUNIT_CASE(shrink_counts_before_error),
