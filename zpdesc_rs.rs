@@ -222,8 +222,10 @@ impl Zpdesc {
 
     /// Clears the mark of [`Self::set_first`] (`zpdesc_clear_first`).
     fn clear_first(&self) {
-        // SAFETY: The page is ours; the flag is the owner's.
-        unsafe { bindings::ClearPagePrivate(self.page()) };
+        if self.place() == 0 {
+            // SAFETY: The page is ours; the flag is the owner's.
+            unsafe { bindings::ClearPagePrivate(self.page()) };
+        }
     }
 
     /// Leaves nothing of ours behind (`reset_zpdesc`).
@@ -302,8 +304,10 @@ impl Zpdesc {
         let (to, from) = (self.address().as_ptr(), old.address().as_ptr());
         // SAFETY: Both are whole pages of ours, and nobody else accesses them.
         unsafe { bindings::copy_page(to.cast(), from.cast()) };
-        // SAFETY: KMSAN's knowledge of the contents goes with them; nothing without KMSAN.
-        unsafe { bindings::kmsan_copy_page_meta(self.page(), old.page()) };
+        if cfg!(CONFIG_KMSAN) {
+            // SAFETY: KMSAN's knowledge of the contents goes with them.
+            unsafe { bindings::kmsan_copy_page_meta(self.page(), old.page()) };
+        }
         self.set_movable(ops);
     }
 
