@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours=normal,debug timeout=600 memory=1G cpus=2 disk=512M
+# vm: flavours=normal,debug timeout=900 memory=1G cpus=2 disk=512M
 #
 # The allocator's own writeback, with a client that uses it for real:
 # samples/zsrs_store.c keeps compressed pages in a pool with a limit and evicts
@@ -15,9 +15,9 @@ set -euo pipefail
 store=$ZSRS_BUILD/samples/zsrs_store.ko
 [ -e "$store" ] || fail "$store is missing: build it with 'scripts/modules $FLAVOUR'"
 
-pages=$(pick 12000 2400)
+pages=$(pick 8000 2400)
 limit=$((pages / 32))
-ops=$(pick 12000 1500)
+ops=$(pick 8000 800)
 # Both writers, and the pages of a zspage that each may add to a full pool.
 slack=$((2 * 8))
 disk=$(swap_disk)
