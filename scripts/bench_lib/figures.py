@@ -273,6 +273,10 @@ def collect(raw: Path) -> Record:
     for name, sides in (memory | zram | profiled | chains).items():
         if set(sides) == set(SIDES) and sides["c"]:
             ratios[name] = round(sides["ours"] / sides["c"], 4)
+    # All that was run from the first free to the last, by workers too.
+    for name in ("churn_elapsed", "drain_elapsed"):
+        if set(singles.get(name, {})) == set(SIDES):
+            ratios[name] = round(singles[name]["ours"] / singles[name]["c"], 4)
     if "mem_5k_drained_90" in ratios:
         drained = [value for name, value in ratios.items() if name.endswith("drained_90")]
         ratios["mem_drained_90"] = max(drained)
@@ -325,6 +329,8 @@ def absolute(result: Record, name: str, side: str) -> str:
         )
     if entry := result["memory_per_live_byte"].get(name):
         return f"{entry[side]:.3f}"
+    if name.endswith("_elapsed"):
+        return f"{result['figures'][name][side] / 1e6:.1f} M"
     if entry := result["profiled"].get(name):
         return f"{entry[side]:.2f}"
     if entry := result["chains"].get(name):

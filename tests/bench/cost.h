@@ -91,6 +91,7 @@ static int measure_churn(struct set *set)
 	struct series frees, mallocs;
 	unsigned int i;
 	int error = 0;
+	u64 start;
 
 	if (series_open(&frees, "free", set->count))
 		return -ENOMEM;
@@ -98,6 +99,7 @@ static int measure_churn(struct set *set)
 		series_close(&frees);
 		return -ENOMEM;
 	}
+	start = rdtsc();
 	for (i = 0; i < set->count && !error; i++) {
 		struct object *object = &set->objects[below(&set->rnd, set->count)];
 
@@ -106,9 +108,11 @@ static int measure_churn(struct set *set)
 		MEASURE(&mallocs, error = make_object(set, object));
 		if (!error)
 			write_object(set, object);
-		if (i % 1024 == 0)
+		if (i % 64 == 0)
 			cond_resched();
 	}
+	/* With the writes, what workers did in between, and the loop itself. */
+	figure("churn_elapsed", "%llu", rdtsc() - start);
 	series_close(&frees);
 	series_close(&mallocs);
 	return error;
@@ -474,7 +478,7 @@ static int run_fragmented(unsigned int count)
 	error = set_open(&set, count);
 	if (error)
 		return error;
-	error = hoard_take(&hoard, 2 * count, 0);
+	error = hoard_take(&hoard, totalram_pages(), 8192);
 	hoard_thin(&hoard);
 	error = error ?: measure_aged(&set, "split_fragmented", "map_fragmented_ro",
 				      "map_fragmented_rw");
