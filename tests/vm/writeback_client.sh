@@ -39,7 +39,7 @@ expect_within_limit() {
 	[ "$peak" -ge $((limit / 2)) ] || fail "the pool had $peak pages at most: the limit of $limit was not tested"
 }
 
-# disturb PAUSE: the third task reclaims, and has the kernel move pages, until
+# disturb PAUSE: a third task, which reclaims and has the kernel move pages until
 # stopped; PAUSE seconds in between.
 disturb() {
 	local round=0
@@ -53,16 +53,24 @@ disturb() {
 	echo "$round" >"$WORK/rounds"
 }
 
+# start_disturbing PAUSE...: as many tasks.
 start_disturbing() {
+	local pause
 	rm -f "$WORK/stop"
-	disturb "$1" &
-	disturber=$!
+	disturbers=()
+	for pause; do
+		disturb "$pause" &
+		disturbers+=($!)
+	done
 }
 
 stop_disturbing() {
+	local disturber
 	touch "$WORK/stop"
-	expect_success "$disturber" "the task that reclaims failed"
-	note "$(cat "$WORK/rounds") rounds of reclaim from a third task"
+	for disturber in "${disturbers[@]}"; do
+		expect_success "$disturber" "the task that reclaims failed"
+	done
+	note "$(cat "$WORK/rounds") rounds of reclaim from another task"
 }
 
 # Real files of all kinds: our objects and sources, programs, libraries.
@@ -137,8 +145,9 @@ expect_within_limit
 [ $(($(counter read_from_disk) - read_before)) -ge $((pages / 2)) ] ||
 	fail "only $(($(counter read_from_disk) - read_before)) pages were read from the disk"
 
-# The same few pages, written again while they are evicted.
-start_disturbing 0
+# The same few pages, written again while they are evicted: by two tasks, so that
+# the new content may be evicted before the old one has reached the disk.
+start_disturbing 0 0
 hammer "$ops" --window 40 --fill
 stop_disturbing
 show_counters "hammered on 40 pages"
