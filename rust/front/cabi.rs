@@ -157,7 +157,11 @@ pub(crate) unsafe extern "C" fn zsrs_shrink(
     };
     if let Some(reclaimed) = NonNull::new(reclaimed) {
         // SAFETY: Valid for writing, by this function's contract.
-        unsafe { reclaimed.write(u32::try_from(done).unwrap_or(u32::MAX)) };
+        unsafe {
+            reclaimed
+                .as_ptr()
+                .write(u32::try_from(done).unwrap_or(u32::MAX))
+        };
     }
     result.map_or_else(Error::to_errno, |()| 0)
 }

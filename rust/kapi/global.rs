@@ -5,7 +5,7 @@
 
 use super::bindings;
 use core::{
-    ptr::{addr_of, null_mut, NonNull},
+    ptr::{null_mut, NonNull},
     sync::atomic::{AtomicPtr, Ordering},
 };
 use kernel::{alloc::KBox, prelude::*};
@@ -73,6 +73,7 @@ pub(crate) fn chain() -> u32 {
 /// Module parameter `background_compaction`: size classes that have become sparse are compacted at
 /// once.
 pub(crate) fn background_compaction() -> bool {
-    // SAFETY: A C variable that may be written at any time: one byte, read as it is.
-    unsafe { addr_of!(bindings::zsrs_background_compaction).read_volatile() }
+    // SAFETY: A C variable of one byte. That it may be written meanwhile does not matter: either
+    // value will do.
+    unsafe { bindings::zsrs_background_compaction }
 }
