@@ -156,12 +156,9 @@ pub(crate) unsafe extern "C" fn zsrs_shrink(
         None => Err(EINVAL),
     };
     if let Some(reclaimed) = NonNull::new(reclaimed) {
+        let done = u32::try_from(done).unwrap_or(u32::MAX);
         // SAFETY: Valid for writing, by this function's contract.
-        unsafe {
-            reclaimed
-                .as_ptr()
-                .write(u32::try_from(done).unwrap_or(u32::MAX))
-        };
+        unsafe { reclaimed.as_ptr().write(done) };
     }
     result.map_or_else(Error::to_errno, |()| 0)
 }
