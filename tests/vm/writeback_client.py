@@ -42,6 +42,7 @@ class Worker:
         self.pages = len(data) // PAGE
         window = min(options.window or self.pages, self.pages)
         self.own = range(options.worker, window, options.workers)
+        self.shared = range(self.pages, self.pages + min(SHARED_PAGES, window))
         # The page of the file that a page of the device holds, or DROPPED.
         self.holds = {index: index for index in self.own}
         self.random = random.Random(options.worker + 1)
@@ -84,19 +85,19 @@ class Worker:
     def step(self) -> None:
         """Do one thing at random."""
         kind = self.random.random()
-        if kind < 0.40:
+        if kind < 0.35:
             self.check(self.pick())
             self.done["reads"] += 1
-        elif kind < 0.90:
+        elif kind < 0.75:
             index = self.pick()
-            drop = kind >= 0.80
+            drop = kind >= 0.68
             page = DROPPED if drop else self.random.randrange(self.pages)
             self.put(index, self.source(page))
             self.holds[index] = page
             self.recent.append(index)
             self.done["drops" if drop else "writes"] += 1
         else:
-            self.share(self.pages + self.random.randrange(SHARED_PAGES))
+            self.share(self.random.choice(self.shared))
             self.done["shared"] += 1
 
     def share(self, index: int) -> None:
