@@ -21,18 +21,22 @@ from vms import ROOT, run_vm, with_sizes  # noqa: E402
 STANDARD = ROOT / "tests/bench/gate.json"
 TOLERANCE = 0.03
 OBJECTS = 8000
-OPERATIONS = (
-    "malloc_fill",
-    "malloc_steady",
-    "free",
-    "free_drain",
-    "map_ro",
-    "map_rw",
-    "read",
-    "pair",
-    "compact_object",
-    "migrate_page",
-)
+# The median where the mean hangs on what pages the allocator happened to get, or
+# on when a worker ran.
+OPERATIONS = {
+    "malloc_fill": "median",
+    "malloc_steady": "mean",
+    "free": "mean",
+    "free_drain": "median",
+    "map_ro": "median",
+    "map_rw": "median",
+    "read": "median",
+    "pair": "median",
+    "compact_object": "mean",
+    "migrate_page": "median",
+    "create": "median",
+    "destroy": "median",
+}
 
 
 def measure() -> dict[str, float]:
@@ -43,8 +47,8 @@ def measure() -> dict[str, float]:
     if missing:
         sys.exit(f"[gate] the benchmark has no figures of {', '.join(missing)}")
     return {
-        name: round(100 * found[name]["ours"]["mean"] / found[name]["c"]["mean"], 2)
-        for name in OPERATIONS
+        name: round(100 * found[name]["ours"][which] / found[name]["c"][which], 2)
+        for name, which in OPERATIONS.items()
     }
 
 
