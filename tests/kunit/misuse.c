@@ -14,6 +14,7 @@
 #include <linux/mm_types.h>
 #include <linux/module.h>
 #include <linux/page-flags.h>
+#include "mover.h"
 #include "support.h"
 
 enum { COUNT = 64, SIZE = 300 };
@@ -258,28 +259,17 @@ static void map_from_interrupts(struct kunit *test)
  */
 static void two_split_objects(struct kunit *test)
 {
-	enum { OBJECTS = 400, BYTES = 1700, PAGES = 2000 };
+	enum { OBJECTS = 400, BYTES = 1700 };
 	struct neighbours *all = test->priv;
 	unsigned long *handles = kunit_kcalloc(test, OBJECTS, sizeof(*handles), GFP_KERNEL);
-	struct page **pages = kunit_kcalloc(test, PAGES, sizeof(*pages), GFP_KERNEL);
 	void *buffer = NULL, *first = NULL;
 	unsigned int i, j, one = 0, other = 0;
 
 	KUNIT_ASSERT_NOT_NULL(test, handles);
-	KUNIT_ASSERT_NOT_NULL(test, pages);
-	/* Only pages that are not adjacent are left to be allocated soon. */
-	for (i = 0; i < PAGES; i++)
-		pages[i] = alloc_page(GFP_KERNEL);
-	for (i = 0; i < PAGES; i++)
-		if (pages[i] && page_to_pfn(pages[i]) % 2) {
-			__free_page(pages[i]);
-			pages[i] = NULL;
-		}
 	for (i = 0; i < OBJECTS; i++)
 		handles[i] = zsrs_malloc(all->pool, BYTES, GFP_KERNEL);
-	for (i = 0; i < PAGES; i++)
-		if (pages[i])
-			__free_page(pages[i]);
+	for (i = 0; i < OBJECTS; i += 3)
+		zsrs_move_object(all->pool, handles[i]);
 
 	/* Split objects have the address of this CPU's buffer: the same for two. */
 	migrate_disable();

@@ -6,24 +6,113 @@
 #ifndef _ZSRS_KUNIT_MOVER_H
 #define _ZSRS_KUNIT_MOVER_H
 
+#include <linux/gfp.h>
 #include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/page-flags.h>
+#include <linux/pagemap.h>
+#include <zsmalloc_rs.h>
 
 /* What zsrs_migrate() returns if the page is nobody's any more. */
 #define ZSRS_WAS_FREED 1
 
 /* NULL if the page is not movable (any more). */
-const struct movable_operations *zsrs_operations_of(struct page *page);
+static inline const struct movable_operations *zsrs_operations_of(struct page *page)
+{
+	unsigned long mapping = (unsigned long)READ_ONCE(page->mapping);
+
+	if ((mapping & PAGE_MAPPING_FLAGS) != PAGE_MAPPING_MOVABLE)
+		return NULL;
+	return (const struct movable_operations *)(mapping & ~PAGE_MAPPING_FLAGS);
+}
 
 /* isolate_movable_page(): takes a reference. */
-bool zsrs_isolate(struct page *page);
+static inline bool zsrs_isolate(struct page *page)
+{
+	const struct movable_operations *operations;
+	bool isolated = false;
+
+	if (!get_page_unless_zero(page))
+		return false;
+	lock_page(page);
+	operations = zsrs_operations_of(page);
+	if (operations && !PageIsolated(page))
+		isolated = operations->isolate_page(page, 0);
+	if (isolated)
+		SetPageIsolated(page);
+	unlock_page(page);
+	if (!isolated)
+		put_page(page);
+	return isolated;
+}
 
 /* Ends zsrs_isolate() for a page that was not moved. */
-void zsrs_put_back(struct page *page);
+static inline void zsrs_put_back(struct page *page)
+{
+	const struct movable_operations *operations;
+
+	lock_page(page);
+	operations = zsrs_operations_of(page);
+	if (operations)
+		operations->putback_page(page);
+	ClearPageIsolated(page);
+	unlock_page(page);
+	put_page(page);
+}
 
 /* migrate_folio_move() of an isolated page that is locked already. */
-int zsrs_migrate_locked(struct page *old, enum migrate_mode mode, struct page **moved_to);
+static inline int zsrs_migrate_locked(struct page *old, enum migrate_mode mode,
+				      struct page **moved_to)
+{
+	const struct movable_operations *operations = zsrs_operations_of(old);
+	struct page *new = alloc_page(GFP_KERNEL | __GFP_MOVABLE);
+	int result = ZSRS_WAS_FREED;
+
+	if (!new)
+		return -ENOMEM;
+	lock_page(new);
+	if (operations)
+		result = operations->migrate_page(new, old, mode);
+	if (result >= 0)
+		ClearPageIsolated(old);
+	unlock_page(new);
+	/* Its new owner has taken a reference of its own. */
+	put_page(new);
+	if (!result)
+		*moved_to = new;
+	return result;
+}
 
 /* Isolates a page and moves it; on failure it is put back. */
-int zsrs_migrate(struct page *old, enum migrate_mode mode, struct page **moved_to);
+static inline int zsrs_migrate(struct page *old, enum migrate_mode mode, struct page **moved_to)
+{
+	int result;
+
+	if (!zsrs_isolate(old))
+		return -ENOENT;
+	lock_page(old);
+	result = zsrs_migrate_locked(old, mode, moved_to);
+	unlock_page(old);
+	if (result < 0)
+		zsrs_put_back(old);
+	else
+		put_page(old);
+	return result;
+}
+
+/*
+ * Moves the page of an object that is addressed in place, so that objects on two
+ * pages are no longer on adjacent ones.
+ */
+static inline void zsrs_move_object(struct zsrs_pool *pool, unsigned long handle)
+{
+	void *address = zsrs_map_object(pool, handle, ZSRS_MM_RO);
+	struct page *page = address ? virt_to_page(address) : NULL, *new;
+
+	if (page)
+		zsrs_unmap_object(pool, handle);
+	if (page && PageZsmalloc(page))
+		zsrs_migrate(page, MIGRATE_ASYNC, &new);
+}
 
 #endif
