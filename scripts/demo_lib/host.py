@@ -208,7 +208,7 @@ def moving_table(moving: dict[str, Result]) -> str:
         ("pool, in pages", "pool_pages_full"),
         ("… a random half freed", "pool_pages_fragmented"),
         ("… compacted", "pool_pages_compacted"),
-        ("pages returned by that", "pages_returned"),
+        ("pages returned in all", "pages_returned"),
         ("pages damaged", "corrupt"),
     )
     width = 24 + 14 * len(PROVIDERS)

@@ -27,7 +27,7 @@ SOURCES = {
     "pool_pages_full": "/sys/block/zram0/mm_stat mem_used_total / 4096, before any is discarded",
     "pool_pages_fragmented": "the same, after a random half was discarded",
     "pool_pages_compacted": "the same, after 1 was written to /sys/block/zram0/compact",
-    "pages_returned": "pool_pages_fragmented - pool_pages_compacted",
+    "pages_returned": "pool_pages_full - pool_pages_compacted",
     "corrupt": "pages that read back other than they were written, or not as zeros if discarded",
 }
 
@@ -79,6 +79,6 @@ def measure(folder: Path, plant: bool) -> dict[str, int]:
         "pool_pages_full": full,
         "pool_pages_fragmented": fragmented,
         "pool_pages_compacted": compacted,
-        "pages_returned": fragmented - compacted,
+        "pages_returned": full - compacted,
         "corrupt": corrupt,
     }
