@@ -293,13 +293,6 @@ impl<Owner: Sync> Zspage<Owner> {
         self.chain.replace::<Movable<Owner>>(old, new);
     }
 
-    /// The page before a page of this zspage.
-    #[cfg(CONFIG_COMPACTION)]
-    pub(crate) fn page_before(&self, zpdesc: &Zpdesc) -> Option<&Zpdesc> {
-        let place = zpdesc.place().checked_sub(1)?;
-        Some(self.chain.page(place))
-    }
-
     /// The slot that the object of `word` is in, which begins on `zpdesc`, for access to its header;
     /// and its index.
     #[inline(always)]

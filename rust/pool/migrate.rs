@@ -4,18 +4,12 @@
 
 use super::class::{add, ClassGuard, SizeClass};
 use crate::kapi::sched::{usleep, MoverGuard};
-use crate::logic::{
-    conv::{u32_to_u64, usize_to_u64},
-    size_class::Geometry,
-    span::overlapping,
-    word::Word,
-};
+use crate::logic::span::overlapping;
 use crate::object::{
-    handle::Handle,
     migrate::{Migrate, PinnedZspage},
-    zspage::{Found, Zspage},
+    zspage::Zspage,
 };
-use crate::zpdesc_rs::{are_adjacent, Zpdesc, PAGE_SHIFT, PAGE_SIZE};
+use crate::zpdesc_rs::{Zpdesc, PAGE_SHIFT};
 use kernel::prelude::*;
 
 /// How often to try again when an object is in use and waiting is worth while.
@@ -53,92 +47,6 @@ impl Migrate for SizeClass {
     }
 }
 
-/// How many objects of a page are remembered while it is replaced; the rest is looked for again.
-const FEW: usize = 8;
-
-/// The objects that overlap a page, locked.
-struct Locked {
-    /// The first of them.
-    first: [Option<Handle>; FEW],
-    /// How many there are.
-    count: usize,
-}
-
-impl Locked {
-    /// None.
-    fn new() -> Self {
-        Self {
-            first: [None; FEW],
-            count: 0,
-        }
-    }
-
-    /// Adds an object whose LOCK was taken.
-    #[inline(always)]
-    fn push(&mut self, handle: Handle) {
-        if let Some(slot) = self.first.get_mut(self.count) {
-            *slot = Some(handle);
-        }
-        self.count = self.count.wrapping_add(1);
-    }
-
-    /// Releases all of them, with the words that `word` makes of theirs. `again` are the same
-    /// objects, from the first on.
-    #[inline(always)]
-    fn release<'g>(self, again: impl Iterator<Item = Found<'g>>, word: impl Fn(Word) -> Word) {
-        let release = |handle: Handle| handle.unlock(word(handle.load().unlocked()));
-        self.first
-            .into_iter()
-            .map_while(|handle| handle)
-            .for_each(release);
-        if self.count > FEW {
-            let rest = again.take(self.count).skip(FEW);
-            rest.for_each(|object| release(object.handle));
-        }
-    }
-}
-
-/// Where objects are once a page has been replaced.
-struct Moved {
-    /// Physical address of the page that was replaced.
-    from: u64,
-    /// Physical address of the page in its place.
-    to: u64,
-    /// Slot size in bytes.
-    size: u64,
-    /// An object that begins on the page before is split.
-    splits_before: bool,
-    /// An object that goes on on the next page is split.
-    splits_after: bool,
-}
-
-impl Moved {
-    /// After `new` was put in the place of a page at the physical address `from`.
-    fn new(class: &Geometry, zspage: &Zspage<SizeClass>, from: u64, new: &Zpdesc) -> Self {
-        let before = zspage.page_before(new);
-        Self {
-            from,
-            to: new.phys(),
-            size: u32_to_u64(class.size),
-            splits_before: before.is_some_and(|before| !are_adjacent(before, new)),
-            splits_after: !class.is_huge()
-                && new.next().is_some_and(|next| !are_adjacent(new, next)),
-        }
-    }
-
-    /// The new word of an object that overlaps the page.
-    #[inline(always)]
-    fn word(&self, word: Word) -> Word {
-        let page_size = usize_to_u64(PAGE_SIZE);
-        let offset = word.phys().wrapping_sub(self.from);
-        if offset >= page_size {
-            return word.moved(word.phys(), self.splits_before);
-        }
-        let crosses = offset.wrapping_add(self.size) > page_size;
-        word.moved(self.to.wrapping_add(offset), crosses && self.splits_after)
-    }
-}
-
 impl ClassGuard<'_> {
     /// Replaces the page `old` of `zspage` by `new`, unless an object that overlaps it is in use.
     fn migrate(&self, zspage: &Zspage<SizeClass>, old: &Zpdesc, new: &Zpdesc) -> Result<(), InUse> {
@@ -147,19 +55,23 @@ impl ClassGuard<'_> {
         let objects = || zspage.objects(geometry, range.clone());
         // From the first LOCK to the last release: mappers spin on them.
         let _guard = MoverGuard::new();
-        let mut locked = Locked::new();
+        let mut locked: usize = 0;
         for object in objects() {
             if object.handle.try_lock_to_move().is_none() {
-                locked.release(objects(), |word| word);
+                for object in objects().take(locked) {
+                    object.handle.unlock(object.handle.load().unlocked());
+                }
                 add(&self.class.refused, 1);
                 return Err(InUse);
             }
-            locked.push(object.handle);
+            locked = locked.wrapping_add(1);
         }
-        let from = old.phys();
         zspage.replace(old, new);
-        let moved = Moved::new(geometry, zspage, from, new);
-        locked.release(objects(), |word| moved.word(word));
+        for object in objects() {
+            let word = object.handle.load().unlocked();
+            let moved = word.moved(object.slot.phys(), object.slot.is_split());
+            object.handle.unlock(moved);
+        }
         add(&self.class.migrated, 1);
         Ok(())
     }
