@@ -22,12 +22,11 @@ STANDARD = ROOT / "tests/bench/gate.json"
 TOLERANCE = 0.03
 OBJECTS = 8000
 # The median where the mean hangs on what pages the allocator happened to get, or
-# on when a worker ran.
+# on when a worker ran. What draining costs hangs on that altogether: it is not here.
 OPERATIONS = {
     "malloc_fill": "median",
     "malloc_steady": "mean",
     "free": "mean",
-    "free_drain": "median",
     "map_ro": "median",
     "map_rw": "median",
     "read": "median",
