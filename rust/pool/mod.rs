@@ -17,10 +17,7 @@ pub(crate) mod reclaim;
 pub(crate) mod shared;
 
 use crate::kapi::{pinned_slice::PinnedSlice, workqueue::Work};
-use crate::logic::{
-    conv::{u16_to_usize, usize_to_isize},
-    stats::ClassCount,
-};
+use crate::logic::conv::{u16_to_usize, usize_to_isize};
 use crate::object::{lru::Lru, zspage::ZspageBox};
 use crate::zpdesc_rs::PAGE_SHIFT;
 use class::SizeClass;
@@ -156,16 +153,13 @@ impl Pool {
 
     /// Gives back what a class still has; reports objects that were never freed.
     fn drain(&self, class: &SizeClass) {
-        let left = ClassCount {
-            inuse: class.count().inuse,
-            ..ClassCount::default()
-        };
-        if left.inuse != 0 {
+        let left = class.count().inuse;
+        if left != 0 {
             pr_err!(
                 "pool {}: destroyed with {} objects of class {} ({} bytes) still allocated; \
                  their memory is leaked. Free every handle before the pool\n",
                 &*self.name,
-                left.inuse,
+                left,
                 class.geometry().index,
                 class.geometry().size
             );

@@ -12,17 +12,6 @@ use super::{
 use crate::kapi::{global, sched::cond_resched, workqueue::Run};
 use crate::logic::fullness::EMPTY;
 use crate::object::zspage::Doomed;
-use crate::zpdesc_rs::ZpdescRef;
-
-/// What became of one zspage.
-enum Reaped {
-    /// There is none.
-    Nothing,
-    /// It can be freed.
-    Doomed(Doomed<SizeClass>),
-    /// Somebody has this page of it locked.
-    Locked(ZpdescRef),
-}
 
 impl Pool {
     /// Frees a zspage that has left its class's lists.
@@ -46,9 +35,9 @@ impl Pool {
         loop {
             let reaped = class.lock().reap();
             match reaped {
-                Reaped::Nothing => return,
-                Reaped::Doomed(zspage) => self.close_zspage(class, zspage),
-                Reaped::Locked(page) => page.wait_unlocked(),
+                None => return,
+                Some(Ok(zspage)) => self.close_zspage(class, zspage),
+                Some(Err(page)) => page.wait_unlocked(),
             }
             cond_resched();
         }
@@ -67,14 +56,8 @@ impl Run for Pool {
 }
 
 impl ClassGuard<'_> {
-    /// Takes an empty zspage off its list.
-    fn reap(&self) -> Reaped {
-        let Some(zspage) = self.lists.first(EMPTY) else {
-            return Reaped::Nothing;
-        };
-        match self.remove(zspage) {
-            Ok(doomed) => Reaped::Doomed(doomed),
-            Err(page) => Reaped::Locked(page),
-        }
+    /// Takes an empty zspage off its list, if there is one.
+    fn reap(&self) -> Option<Emptied> {
+        Some(self.remove(self.lists.first(EMPTY)?))
     }
 }

@@ -47,16 +47,6 @@ pub(crate) trait Evict {
     fn evict(&self, handle: Handle) -> Result;
 }
 
-/// What to do next with a zspage under reclaim.
-enum Next {
-    /// Evict this object, in this slot.
-    Evict(u16, Handle),
-    /// Nothing is left.
-    Done,
-    /// Put the zspage back: an object is in use, or was not freed although the handler said so.
-    PutBack,
-}
-
 /// How the end of reclaim goes on.
 enum Settled {
     /// There are slots left to look at, from this one on.
@@ -148,14 +138,11 @@ impl Pool {
     fn evict_objects(class: &SizeClass, isolated: &Isolated<SizeClass>, handler: &impl Evict) {
         let mut last = None;
         loop {
-            let next = class.lock().next_to_evict(isolated, last);
-            let Next::Evict(index, handle) = next else {
-                return;
-            };
-            if handler.evict(handle).is_err() {
-                return;
+            last = class.lock().next_to_evict(isolated, last);
+            match last {
+                Some((_, handle)) if handler.evict(handle).is_ok() => (),
+                _ => return,
             }
-            last = Some((index, handle));
         }
     }
 
@@ -191,24 +178,27 @@ impl ClassGuard<'_> {
         zspage.reclaim().set(Reclaim::Freed);
     }
 
-    /// The first object after `last`, the one that the handler has just evicted.
-    fn next_to_evict(&self, isolated: &Isolated<SizeClass>, last: Option<(u16, Handle)>) -> Next {
+    /// The first object after `last`, the one that the handler has just evicted, with the index of
+    /// its slot. None if nothing is left, or has to stay: an object is in use, or was not freed
+    /// although the handler said so.
+    fn next_to_evict(
+        &self,
+        isolated: &Isolated<SizeClass>,
+        last: Option<(u16, Handle)>,
+    ) -> Option<(u16, Handle)> {
         let geometry = self.class.geometry();
         let zspage = self.lists.isolated(isolated);
         let mut from = 0;
         if let Some((index, handle)) = last {
             let slot = zspage.slot(geometry, index);
             if slot.has_header(Header::Allocated(handle.addr())) {
-                return Next::PutBack;
+                return None;
             }
             from = index.wrapping_add(1);
         }
         let mut objects = zspage.objects(geometry, from..geometry.objs);
-        match objects.find(|object| !object.is_deferred()) {
-            Some(object) if object.handle.is_locked() => Next::PutBack,
-            Some(object) => Next::Evict(object.index, object.handle),
-            None => Next::Done,
-        }
+        let object = objects.find(|object| !object.is_deferred())?;
+        (!object.handle.is_locked()).then_some((object.index, object.handle))
     }
 
     /// Frees the objects whose free was deferred, from slot `from` on, at most as many as there is
