@@ -29,7 +29,7 @@ vm_events
 group=$(memcg hog $((pages * 2)))
 # Not memory.max: compaction isolates pages by the dozen here, and reclaim that
 # finds none for a moment would have the kernel kill the hog.
-echo $((pages / 2 * 4096)) >"$group/memory.high"
+echo $((pages * 2048)) >"$group/memory.high"
 in_memcg "$group" "$HOG" --pages "$pages" --seed 3 --seconds "$seconds" &
 hog=$!
 mover 0.05 compact_memory
