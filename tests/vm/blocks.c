@@ -40,11 +40,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "contents.h"
+
 #define BLOCK 4096UL
-#define WORDS (BLOCK / sizeof(uint64_t))
 #define CHUNK 64UL
 #define MAX_THREADS 16
 #define REPORTED_MISMATCHES 5
@@ -73,14 +73,7 @@ struct thread {
 	unsigned long reads, writes, discards;
 };
 
-static volatile sig_atomic_t stop;
 static unsigned long mismatches;
-
-static void on_signal(int signo)
-{
-	(void)signo;
-	stop = 1;
-}
 
 static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *format, ...)
 {
@@ -94,29 +87,11 @@ static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *form
 	exit(2);
 }
 
-/* A full-period 64-bit step and a mix of its state (splitmix64). */
-static uint64_t next_random(uint64_t *state)
-{
-	uint64_t z = (*state += 0x9e3779b97f4a7c15ULL);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-	return z ^ (z >> 31);
-}
-
 static uint64_t mix(unsigned long block, uint32_t version)
 {
 	uint64_t state = o.seed ^ ((uint64_t)block << 32) ^ version;
 
 	return next_random(&state);
-}
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
 static void *buffer(size_t bytes)
@@ -126,27 +101,6 @@ static void *buffer(size_t bytes)
 	if (posix_memalign(&p, BLOCK, bytes))
 		die("no memory for %zu bytes", bytes);
 	return p;
-}
-
-/* Content made of random words; none at all, or all of them, in one of 16 each. */
-static void generate(unsigned long block, uint32_t version, uint64_t *out)
-{
-	uint64_t state = mix(block, version);
-	uint64_t kind = next_random(&state) % 16;
-	uint64_t filler = next_random(&state) | 1;
-	size_t random_words, i;
-
-	if (kind == 0)
-		random_words = 1;
-	else if (kind == 1)
-		random_words = WORDS;
-	else
-		random_words = next_random(&state) % (WORDS - 40);
-
-	for (i = 0; i < random_words; i++)
-		out[i] = next_random(&state);
-	for (; i < WORDS; i++)
-		out[i] = filler;
 }
 
 /* What @count blocks from @block on must hold. */
@@ -168,7 +122,7 @@ static void expect(unsigned long block, unsigned long count, uint64_t *out)
 		if (o.version[block + i] == 0 || o.version[block + i] & GONE)
 			memset(words, 0, BLOCK);
 		else if (o.data_fd < 0)
-			generate(block + i, o.version[block + i], words);
+			random_contents(mix(block + i, o.version[block + i]), 1, words);
 		else
 			words[0] = mix(block + i, o.version[block + i]);
 	}

@@ -32,10 +32,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
+
+#include "contents.h"
 
 #define PAGE 4096UL
-#define WORDS (PAGE / sizeof(uint64_t))
 #define REPORTED_MISMATCHES 5
 #define TOUCHES_PER_PAGEOUT 1000
 
@@ -47,44 +47,11 @@ struct hog {
 	unsigned long checks, rewrites, mismatches;
 };
 
-static volatile sig_atomic_t stop;
-
-static void on_signal(int signo)
-{
-	(void)signo;
-	stop = 1;
-}
-
-/* A full-period 64-bit step and a mix of its state (splitmix64). */
-static uint64_t next_random(uint64_t *state)
-{
-	uint64_t z = (*state += 0x9e3779b97f4a7c15ULL);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-	return z ^ (z >> 31);
-}
-
 /* What page number @page of @version must hold. */
 static void expected_page(const struct hog *h, unsigned long page,
 			  uint32_t version, uint64_t *out)
 {
-	uint64_t state = h->seed ^ (page << 32) ^ version;
-	uint64_t kind = next_random(&state) % 16;
-	uint64_t filler = next_random(&state) | 1;
-	size_t random_words, i;
-
-	if (kind == 0)
-		random_words = 0;
-	else if (kind == 1)
-		random_words = WORDS;
-	else
-		random_words = next_random(&state) % (WORDS - 40);
-
-	for (i = 0; i < random_words; i++)
-		out[i] = next_random(&state);
-	for (; i < WORDS; i++)
-		out[i] = filler;
+	random_contents(h->seed ^ (page << 32) ^ version, 0, out);
 }
 
 static void write_page(struct hog *h, unsigned long page)
@@ -169,14 +136,6 @@ static unsigned long number(const char *option, const char *text)
 		exit(2);
 	}
 	return value;
-}
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
 static void *anonymous(size_t bytes)

@@ -316,15 +316,22 @@ expect_no_oom_kill() {
 		fail "the test's program was killed for want of memory: give its group more"
 }
 
-# HOG: the program of hog.c. Built on the host by tests/vm/prepare; compiled
-# here, which takes some seconds under emulation, if that was not done.
+# program NAME: prints where the program of NAME.c is. Built on the host by
+# tests/vm/prepare; compiled here, which takes some seconds under emulation, if
+# that was not done.
+program() {
+	local built=$ROOT/out/vm-tests/$1
+	if [ ! -x "$built" ] || [ "$TESTS/$1.c" -nt "$built" ] || [ "$TESTS/contents.h" -nt "$built" ]; then
+		built=$WORK/$1
+		gcc -O2 -static -pthread -o "$built" "$TESTS/$1.c"
+	fi
+	echo "$built"
+}
+
+# HOG: the program of hog.c.
 find_hog() {
 	local seen=0
-	HOG=$ROOT/out/vm-tests/hog
-	if [ ! -x "$HOG" ] || [ "$TESTS/hog.c" -nt "$HOG" ]; then
-		HOG=$WORK/hog
-		gcc -O2 -static -o "$HOG" "$TESTS/hog.c"
-	fi
+	HOG=$(program hog)
 	# A comparison that cannot fail proves nothing: a damaged byte must be seen.
 	"$HOG" --pages 16 --plant >/dev/null 2>&1 || seen=$?
 	[ "$seen" = 1 ] || fail "hog does not notice a damaged page (exit status $seen)"

@@ -6,11 +6,7 @@
 
 # find_blocks: BLOCKS, the program of blocks.c.
 find_blocks() {
-	BLOCKS=$ROOT/out/vm-tests/blocks
-	if [ ! -x "$BLOCKS" ] || [ "$TESTS/blocks.c" -nt "$BLOCKS" ]; then
-		BLOCKS=$WORK/blocks
-		gcc -O2 -static -pthread -o "$BLOCKS" "$TESTS/blocks.c"
-	fi
+	BLOCKS=$(program blocks)
 }
 
 # expect_blocks_notices DEVICE: a comparison that cannot fail proves nothing: a
