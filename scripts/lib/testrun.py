@@ -297,8 +297,8 @@ def header_of(script: Path) -> dict[str, str]:
 
 
 # The kernels that make test boots, and those of make soak (see scripts/kernel).
-FLAVOURS = ("normal", "builtin", "debug")
-SOAK_FLAVOURS = ("gcc", "rt", "numa")
+FLAVOURS = ("normal", "debug")
+SOAK_FLAVOURS = ("builtin", "gcc", "rt", "numa")
 
 KNOWN_OPTIONS = {
     "flavours",
