@@ -486,6 +486,8 @@ static struct kunit_case cases[] = {
 
 struct kunit_suite zsrs_api_suite = {
 	.name = "zsrs_api",
+	.suite_init = zsrs_background_off,
+	.suite_exit = zsrs_background_on,
 	.init = zsrs_counters_init,
 	.exit = zsrs_counters_exit,
 	.test_cases = cases,

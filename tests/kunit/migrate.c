@@ -370,6 +370,8 @@ static int init(struct kunit *test)
 
 struct kunit_suite zsrs_migrate_suite = {
 	.name = "zsrs_migrate",
+	.suite_init = zsrs_background_off,
+	.suite_exit = zsrs_background_on,
 	.init = init,
 	.exit = zsrs_counters_exit,
 	.test_cases = cases,

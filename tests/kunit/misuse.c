@@ -364,6 +364,8 @@ static struct kunit_case cases[] = {
 
 static struct kunit_suite zsrs_misuse_suite = {
 	.name = "zsrs_misuse",
+	.suite_init = zsrs_background_off,
+	.suite_exit = zsrs_background_on,
 	.init = misuse_init,
 	.exit = misuse_exit,
 	.test_cases = cases,
