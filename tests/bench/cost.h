@@ -182,6 +182,22 @@ static u64 place(const struct object *object)
 	return READ_ONCE(*(u64 *)object->handle);
 }
 
+/* Writes to a file of the kernel's, if there is one. */
+static bool write_to(const char *path, const char *text)
+{
+	struct file *file = filp_open(path, O_WRONLY, 0);
+	loff_t offset = 0;
+	ssize_t written;
+
+	if (IS_ERR(file))
+		return false;
+	written = kernel_write(file, text, strlen(text), &offset);
+	filp_close(file, NULL);
+	return written > 0;
+}
+
+#define BACKGROUND "/sys/module/zsmalloc_rs/parameters/background_compaction"
+
 /* Half of all objects is freed; then the pool is compacted. */
 static int measure_compaction(struct set *set)
 {
@@ -193,6 +209,8 @@ static int measure_compaction(struct set *set)
 
 	if (!places)
 		return -ENOMEM;
+	/* What it would take away is to be counted here. C has none. */
+	write_to(BACKGROUND, "N");
 	set_thin(set, 50);
 	for (i = 0; i < set->count; i++)
 		places[i] = set->objects[i].handle ? place(&set->objects[i]) : 0;
@@ -204,6 +222,7 @@ static int measure_compaction(struct set *set)
 	cost = rdtsc() - start;
 	if (marked)
 		mark_end();
+	write_to(BACKGROUND, "Y");
 	pages = bench_total_pages(set->pool);
 	for (i = 0; i < set->count; i++)
 		if (set->objects[i].handle && place(&set->objects[i]) != places[i]) {
@@ -327,15 +346,8 @@ static int measure_create_destroy(void)
 /* Makes the kernel compact all memory, which migrates pages of the pool. */
 static void compact_memory(void)
 {
-	struct file *file = filp_open("/proc/sys/vm/compact_memory", O_WRONLY, 0);
-	loff_t offset = 0;
-
-	if (IS_ERR(file)) {
-		pr_err("cannot open compact_memory: %ld\n", PTR_ERR(file));
-		return;
-	}
-	kernel_write(file, "1", 1, &offset);
-	filp_close(file, NULL);
+	if (!write_to("/proc/sys/vm/compact_memory", "1"))
+		pr_err("cannot write to compact_memory\n");
 }
 
 /* Pages that are kept from all others. */
