@@ -302,6 +302,7 @@ SOAK_FLAVOURS = ("builtin", "gcc", "rt", "numa")
 
 KNOWN_OPTIONS = {
     "flavours",
+    "soak",
     "timeout",
     "memory",
     "cpus",
@@ -317,17 +318,19 @@ def longer_storms() -> float:
     return 3 * max(0, int(os.environ["STORM_S"]) - STORM)
 
 
-def vm_jobs(flavour: str) -> Iterator[Job]:
-    """The test scripts in tests/vm that name this flavour."""
+def vm_jobs(flavour: str, soak: bool) -> Iterator[Job]:
+    """The test scripts in tests/vm that name this flavour: `flavours`, with soak also `soak`."""
     for script in sorted((ROOT / "tests/vm").glob("*.sh")):
         options = header_of(script)
         if not options:
             continue
-        if unknown := set(options.get("flavours", "").split(",")) - {"", *FLAVOURS, *SOAK_FLAVOURS}:
+        named = options.get("flavours", "normal").split(",")
+        extra = options.get("soak", "").split(",")
+        if unknown := {*named, *extra} - {"", *FLAVOURS, *SOAK_FLAVOURS}:
             sys.exit(f"{script}: no such kernel in the '# vm:' line: {', '.join(sorted(unknown))}")
         if unknown := set(options) - KNOWN_OPTIONS:
             sys.exit(f"{script}: unknown option in the '# vm:' line: {', '.join(sorted(unknown))}")
-        if flavour in options.get("flavours", "normal").split(","):
+        if flavour in named or (soak and flavour in extra):
             yield Job(
                 f"vm/{flavour}/{script.stem}",
                 run_in_vm,
@@ -376,7 +379,7 @@ def jobs(soak: bool) -> Iterator[Job]:
         if flavour != "builtin" and (ROOT / "tests/kunit").exists():
             limit = (600 if flavour == "normal" else 1500) + longer_storms()
             yield Job(f"kunit/{flavour}", run_kunit, flavour, group=True, limit=limit)
-        yield from vm_jobs(flavour)
+        yield from vm_jobs(flavour, soak)
         for name, path in (("boot", "tests/vm/boot/run"), ("gate", "tests/bench/gate/run")):
             if flavour == "normal" and (ROOT / path).exists():
                 yield Job(
