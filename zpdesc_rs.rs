@@ -81,6 +81,11 @@ zpdesc_match!(refcount, ZPDESC_REFCOUNT);
 const _: () = assert!(size_of::<Zpdesc>() <= bindings::ZPDESC_END);
 const _: () = assert!(size_of::<Zpdesc>() <= size_of::<bindings::page>());
 
+/// Set in `flags` of a page that is locked: `PG_locked`.
+const LOCKED: usize = bindings::ZPDESC_LOCKED;
+/// Set in `flags` of the first page of a chain: `PG_private`.
+const FIRST: usize = bindings::ZPDESC_FIRST;
+
 /// The 24 bits of `page_type` that belong to the page's owner.
 ///
 /// ```text
@@ -216,15 +221,15 @@ impl Zpdesc {
 
     /// Marks the first page of a chain (`zpdesc_set_first`).
     pub(crate) fn set_first(&self) {
-        // SAFETY: The page is ours; the flag is the owner's.
-        unsafe { bindings::SetPagePrivate(self.page()) };
+        // Relaxed: the flag is the owner's, and guards nothing.
+        self.flags.fetch_or(FIRST, Ordering::Relaxed);
     }
 
     /// Clears the mark of [`Self::set_first`] (`zpdesc_clear_first`).
     fn clear_first(&self) {
         if self.place() == 0 {
-            // SAFETY: The page is ours; the flag is the owner's.
-            unsafe { bindings::ClearPagePrivate(self.page()) };
+            // Relaxed: as in `set_first`.
+            self.flags.fetch_and(!FIRST, Ordering::Relaxed);
         }
     }
 
@@ -270,14 +275,14 @@ impl Zpdesc {
     /// Takes the page lock if nobody has it (`zpdesc_trylock`). Any context.
     #[must_use]
     pub(crate) fn try_lock(&self) -> bool {
-        // SAFETY: The page is ours, so its lock bit means something.
-        unsafe { bindings::trylock_page(self.page()) }
+        // Acquire: pairs with the Release of `folio_unlock()`.
+        self.flags.fetch_or(LOCKED, Ordering::Acquire) & LOCKED == 0
     }
 
     /// Releases the page lock (`zpdesc_unlock`), which the caller holds.
     pub(crate) fn unlock(&self) {
-        // SAFETY: The page is ours and locked.
-        unsafe { bindings::unlock_page(self.page()) };
+        // SAFETY: The page is ours and locked; it is a folio of its own.
+        unsafe { bindings::folio_unlock(self.page().cast()) };
     }
 
     /// Takes a reference (`zpdesc_get`).
@@ -311,11 +316,24 @@ impl Zpdesc {
         self.set_movable(ops);
     }
 
-    /// Gives the page back to the page allocator, or to whoever holds a reference.
+    /// Gives up our reference to a page that somebody else has one to as well.
     ///
     /// # Safety
     ///
     /// The page must have been reset, and nobody of ours may use it any more.
+    #[cfg(CONFIG_COMPACTION)]
+    pub(crate) unsafe fn put(&self) {
+        // SAFETY: One reference is ours, and nobody of ours uses the page after this.
+        unsafe { bindings::put_page(self.page()) };
+    }
+
+    /// Gives the page back to the page allocator, or to whoever holds a reference.
+    ///
+    /// Neither `put_page()` nor `release_pages()`, which look for memory cgroups and the LRU.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::put`].
     pub(crate) unsafe fn free(&self) {
         // SAFETY: One reference is ours, and nobody of ours uses the page after this.
         unsafe { bindings::__free_pages(self.page(), 0) };

@@ -12,7 +12,6 @@
 #include "kmsan.c"
 #include "local_lock.c"
 #include "mm.c"
-#include "page_flags.c"
 #include "pagemap.c"
 #include "percpu.c"
 #include "preempt.c"

@@ -2,11 +2,6 @@
 
 #include <linux/pagemap.h>
 
-bool rust_helper_trylock_page(struct page *page)
-{
-	return trylock_page(page);
-}
-
 void rust_helper_wait_on_page_locked(struct page *page)
 {
 	wait_on_page_locked(page);

@@ -2,10 +2,19 @@
 
 //! Spinlocks that are taken on hot paths (`<linux/spinlock.h>`).
 //!
-//! The kernel crate's [`Lock`] with a backend whose functions are inlined: those of the crate's own
-//! `SpinLock` are two calls deep in 6.12. Lockdep sees no difference.
+//! The kernel crate's [`Lock`] with a backend that calls what the C macros do, where that is a
+//! function: those of the crate's own `SpinLock` are two calls farther away in 6.12. Lockdep sees no
+//! difference.
 
 use super::bindings;
+#[cfg(all(CONFIG_SMP, not(CONFIG_INLINE_SPIN_LOCK), not(CONFIG_PREEMPT_RT)))]
+use super::bindings::_raw_spin_lock as spin_lock;
+#[cfg(all(CONFIG_SMP, CONFIG_UNINLINE_SPIN_UNLOCK, not(CONFIG_PREEMPT_RT)))]
+use super::bindings::_raw_spin_unlock as spin_unlock;
+#[cfg(not(all(CONFIG_SMP, not(CONFIG_INLINE_SPIN_LOCK), not(CONFIG_PREEMPT_RT))))]
+use super::bindings::spin_lock;
+#[cfg(not(all(CONFIG_SMP, CONFIG_UNINLINE_SPIN_UNLOCK, not(CONFIG_PREEMPT_RT))))]
+use super::bindings::spin_unlock;
 use kernel::{
     ffi::c_char,
     sync::lock::{Backend, Guard, Lock},
@@ -31,14 +40,14 @@ unsafe impl Backend for Spin {
 
     #[inline(always)]
     unsafe fn lock(ptr: *mut Self::State) {
-        // SAFETY: `ptr` is an initialised lock, by the trait's contract.
-        unsafe { bindings::spin_lock(ptr) }
+        // SAFETY: `ptr` is an initialised lock, by the trait's contract; it begins with the raw one.
+        unsafe { spin_lock(ptr.cast()) }
     }
 
     #[inline(always)]
     unsafe fn unlock(ptr: *mut Self::State, _guard_state: &()) {
         // SAFETY: The caller holds the lock at `ptr`, by the trait's contract.
-        unsafe { bindings::spin_unlock(ptr) }
+        unsafe { spin_unlock(ptr.cast()) }
     }
 }
 

@@ -9,7 +9,7 @@
 //! |-----|-------|----------------|
 //! | `00` | free | index of the next free slot, or [`END`] |
 //! | `01` | allocated | handle |
-//! | `10` | free deferred by reclaim | handle |
+//! | `11` | free deferred by reclaim | handle |
 //!
 //! A header means something only for slots below the zspage's bump index: pages come recycled.
 
@@ -22,7 +22,7 @@ const TAG_MASK: u64 = 0b11;
 /// Tag of an object's header.
 const TAG_ALLOCATED: u64 = 0b01;
 /// Tag of the header of an object whose free is deferred.
-const TAG_DEFERRED: u64 = 0b10;
+const TAG_DEFERRED: u64 = 0b11;
 /// Where the index lies in the header of a free slot.
 const LINK_SHIFT: u32 = 2;
 /// The largest index there.
@@ -74,8 +74,8 @@ impl Header {
     /// The handle in a header of an object, allocated or deferred, as it lies in memory.
     #[inline(always)]
     pub const fn handle_in(raw: u64) -> Option<usize> {
-        // Of the four tags the two of objects, and no other, have this bit when 1 is added.
-        if raw.wrapping_add(1) & TAG_DEFERRED != 0 {
+        // The tags of objects, and no other that is written, have this bit.
+        if raw & TAG_ALLOCATED != 0 {
             Some(u64_to_usize(raw & !TAG_MASK))
         } else {
             None

@@ -96,17 +96,7 @@ impl Pieces {
     }
 
     /// Copies these bytes to `to`, as many as both have.
-    #[inline(always)]
-    pub(super) fn copy_to(self, to: Self) {
-        if self.tail.len == 0 && to.tail.len == 0 {
-            self.head.copy_to(to.head);
-        } else {
-            self.copy_pieces(to);
-        }
-    }
-
-    /// [`Self::copy_to`] for more than one run.
-    fn copy_pieces(mut self, mut to: Self) {
+    pub(super) fn copy_to(mut self, mut to: Self) {
         loop {
             let len = self.head.copy_to(to.head);
             if len == 0 {

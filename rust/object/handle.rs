@@ -76,12 +76,12 @@ impl Handle {
 
     /// Takes the word's LOCK if nobody has it. For movers, under the class's lock.
     #[inline(always)]
-    pub(crate) fn try_lock_to_move(self) -> Option<Word> {
-        let word = self.peek();
-        if word.is_locked() || !self.try_lock(word) {
-            return None;
-        }
-        Some(word)
+    pub(crate) fn try_lock_to_move(self) -> bool {
+        let lock = Word::from_raw(0).locked().to_raw();
+        // Acquire: pairs with the Release of `unlock`, as in `try_lock`. If somebody has the LOCK,
+        // nothing changes.
+        let before = self.word().fetch_or(lock, Ordering::Acquire);
+        !Word::from_raw(before).is_locked()
     }
 
     /// Writes the word. Under its class's lock, with LOCK held by the caller or by nobody: mappers

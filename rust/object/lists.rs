@@ -5,9 +5,9 @@
 #[cfg(CONFIG_COMPACTION)]
 use super::migrate::PinnedZspage;
 use super::{
+    list::List,
     lru::{Coldest, Lru},
-    ring::Ring,
-    zspage::{ByFullness, Doomed, Reclaim, Zspage, ZspageBox},
+    zspage::{Doomed, Reclaim, Zspage, ZspageBox},
 };
 use crate::logic::{
     conv::u32_to_usize,
@@ -16,9 +16,6 @@ use crate::logic::{
 };
 use crate::zpdesc_rs::ZpdescRef;
 use core::{cell::Cell, ptr::NonNull};
-
-/// The zspages of one fullness group.
-type List<Owner> = Ring<Zspage<Owner>, ByFullness>;
 
 /// A zspage that is on no list, because it is under reclaim: nothing is allocated in it, objects
 /// that are freed stay, and nobody frees it.
@@ -33,7 +30,7 @@ pub(crate) struct Isolated<Owner>(NonNull<Zspage<Owner>>);
 /// `counts` their lengths.
 pub(crate) struct ZspageLists<Owner> {
     /// A list for each group.
-    lists: [List<Owner>; NR_GROUPS],
+    lists: [List<Zspage<Owner>>; NR_GROUPS],
     /// Zspages in each group.
     counts: [Cell<u32>; NR_GROUPS],
     /// Groups whose lists are not empty.
@@ -47,7 +44,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
     /// No zspages.
     pub(crate) fn new() -> Self {
         Self {
-            lists: [const { Ring::new() }; NR_GROUPS],
+            lists: [const { List::new() }; NR_GROUPS],
             counts: [const { Cell::new(0) }; NR_GROUPS],
             filled: Cell::new(GroupSet::new()),
         }
@@ -81,10 +78,10 @@ impl<Owner: Sync> ZspageLists<Owner> {
         zspages.filter(|zspage| !is_other(zspage)).nth(skip)
     }
 
-    /// The zspages of a group, as often as they are counted.
+    /// The zspages of a group.
     fn group(&self, group: Group) -> impl Iterator<Item = &Zspage<Owner>> {
         let list = self.lists.get(group.index()).into_iter();
-        list.flat_map(List::cycle).take(self.count(group))
+        list.flat_map(List::iter)
     }
 
     /// The fullest zspage with objects and room that is not `other`: where compaction moves to.

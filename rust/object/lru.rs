@@ -5,10 +5,7 @@
 //! Only pools that can be reclaimed have one. Its lock is taken inside the locks of the classes,
 //! so a zspage is put on or taken off under both.
 
-use super::{
-    ring::Ring,
-    zspage::{ByAge, Zspage},
-};
+use super::{ring::Ring, zspage::Zspage};
 use crate::kapi::spinlock::{new_spinlock, SpinLock};
 use core::ptr::NonNull;
 use kernel::prelude::*;
@@ -18,7 +15,7 @@ use kernel::prelude::*;
 pub(crate) struct Lru<Owner> {
     /// The zspages.
     #[pin]
-    zspages: SpinLock<Ring<Zspage<Owner>, ByAge>>,
+    zspages: SpinLock<Ring<Zspage<Owner>>>,
 }
 
 /// The zspage that was the coldest a moment ago. It may be gone: to be compared, not followed.

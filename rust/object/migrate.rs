@@ -60,7 +60,7 @@ impl<Owner: Migrate> movable::Operations for Movable<Owner> {
         old.reset();
         // SAFETY: Reset, and nothing of ours leads there any more. The core has a reference of its
         // own.
-        unsafe { old.free() };
+        unsafe { old.put() };
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod bounce;
 mod chain;
 mod copy;
 pub(crate) mod handle;
+mod list;
 pub(crate) mod lists;
 pub(crate) mod lru;
 pub(crate) mod magazine;

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Rings: doubly linked lists through the values themselves, which may be on one of each kind.
+//! Rings: doubly linked through the values themselves, reached from both ends.
 
 use core::{
     cell::Cell,
-    marker::PhantomData,
     ptr::{null, NonNull},
 };
 
-/// The neighbours of a value on a ring; null if it is on no ring of that kind.
+/// The neighbours of a value on a ring; null if it is on none.
 pub(super) struct Links<T> {
     /// The next value; the value itself if it is alone.
     next: Cell<*const T>,
@@ -32,8 +31,8 @@ impl<T> Links<T> {
     }
 }
 
-/// A value that can be on a ring of kind `Kind`.
-pub(super) trait Linked<Kind>: Sized {
+/// A value that can be on a ring.
+pub(super) trait Linked: Sized {
     /// Its neighbours there.
     fn links(&self) -> &Links<Self>;
 }
@@ -43,16 +42,16 @@ pub(super) trait Linked<Kind>: Sized {
 /// # Invariants
 ///
 /// The values on it live until they are taken off. Whoever has it holds the lock that guards the
-/// links of its kind.
-pub(super) struct Ring<T, Kind>(Cell<Option<NonNull<T>>>, PhantomData<Kind>);
+/// links of its values.
+pub(super) struct Ring<T>(Cell<Option<NonNull<T>>>);
 
 // SAFETY: It is reached under the lock that guards it, and so are the links of its values.
-unsafe impl<T: Send, Kind> Send for Ring<T, Kind> {}
+unsafe impl<T: Send> Send for Ring<T> {}
 
-impl<T: Linked<Kind>, Kind> Ring<T, Kind> {
+impl<T: Linked> Ring<T> {
     /// An empty ring.
     pub(super) const fn new() -> Self {
-        Self(Cell::new(None), PhantomData)
+        Self(Cell::new(None))
     }
 
     /// The first value.
@@ -64,12 +63,6 @@ impl<T: Linked<Kind>, Kind> Ring<T, Kind> {
     /// The last value.
     pub(super) fn last(&self) -> Option<&T> {
         Some(Self::follow(self.first()?.links().prev.get()))
-    }
-
-    /// All values from the first on, again and again.
-    pub(super) fn cycle(&self) -> impl Iterator<Item = &T> {
-        let after = |value: &&T| Some(Self::follow(value.links().next.get()));
-        core::iter::successors(self.first(), after)
     }
 
     /// A value on a ring.

@@ -9,8 +9,8 @@ use crate::logic::{
     header::{Header, HEADER_SIZE},
     word::Word,
 };
-use crate::zpdesc_rs::{are_adjacent, Zpdesc, PAGE_SIZE};
-use core::ptr::NonNull;
+use crate::zpdesc_rs::{Zpdesc, PAGE_SIZE};
+use core::ptr::{copy_nonoverlapping, NonNull};
 
 /// The place of one slot, while its class's lock or its object's LOCK is held.
 ///
@@ -23,8 +23,8 @@ pub(crate) struct Slot<'g> {
     pub(super) zpdesc: &'g Zpdesc,
     /// Physical address of its first byte.
     pub(super) phys: u64,
-    /// It ends on the next page.
-    pub(super) crosses: bool,
+    /// It ends on the next page, and cannot be addressed as one range.
+    pub(super) split: bool,
     /// It is a whole page, whose header is in the descriptor.
     pub(super) huge: bool,
 }
@@ -37,15 +37,9 @@ impl Slot<'_> {
             // SAFETY: The word is locked, so its page is and stays ours.
             zpdesc: unsafe { Zpdesc::from_phys(word.phys()) },
             phys: word.phys(),
-            crosses: true,
+            split: true,
             huge: false,
         }
-    }
-
-    /// Physical address of its first byte.
-    #[inline(always)]
-    pub(crate) fn phys(&self) -> u64 {
-        self.phys
     }
 
     /// Reads its header; `None` if there is none that was ever written.
@@ -82,28 +76,17 @@ impl Slot<'_> {
         }
     }
 
-    /// The object cannot be addressed as one range.
+    /// The word of an object that is in this slot now; `word` says where it was.
     #[inline(always)]
-    pub(crate) fn is_split(&self) -> bool {
-        self.crosses
-            && !self
-                .zpdesc
-                .next()
-                .is_some_and(|next| are_adjacent(self.zpdesc, next))
-    }
-
-    /// The word for an object of class `class` in this slot.
-    #[inline(always)]
-    pub(crate) fn word(&self, class: u16) -> Word {
-        Word::live(self.phys(), class, self.huge, self.is_split())
+    pub(crate) fn word(&self, word: Word) -> Word {
+        word.moved(self.phys, self.split)
     }
 
     /// The contents of the object in this slot of `size` bytes, not of a huge one.
-    #[inline(always)]
     pub(super) fn contents(&self, size: usize) -> Option<Pieces> {
-        let start = NonNull::new(phys_to_virt::<u8>(self.phys()).wrapping_add(HEADER_SIZE))?;
+        let start = NonNull::new(phys_to_virt::<u8>(self.phys).wrapping_add(HEADER_SIZE))?;
         let len = size.checked_sub(HEADER_SIZE)?;
-        if !self.is_split() {
+        if !self.split {
             // SAFETY: The slot is one range of our pages, by the invariant.
             return Some(unsafe { Pieces::one(start, len) });
         }
@@ -122,6 +105,20 @@ impl Slot<'_> {
     /// The caller holds the object's LOCK, and the class's lock.
     #[inline(always)]
     pub(crate) fn copy_to(&self, to: &Slot<'_>, size: usize) {
+        if self.split || to.split {
+            return self.copy_pieces_to(to, size);
+        }
+        let [from, to] = [self, to].map(|slot| phys_to_virt::<u8>(slot.phys));
+        let (from, to) = (from.wrapping_add(HEADER_SIZE), to.wrapping_add(HEADER_SIZE));
+        // SAFETY: Each slot is one range of our pages, by the invariant, and they are distinct. Nobody
+        // else uses the object, and none has the other slot yet.
+        unsafe { copy_nonoverlapping(from, to, size.wrapping_sub(HEADER_SIZE)) };
+    }
+
+    /// [`Self::copy_to`] if one of the slots is not one range.
+    #[cold]
+    #[inline(never)]
+    fn copy_pieces_to(&self, to: &Slot<'_>, size: usize) {
         if let (Some(from), Some(to)) = (self.contents(size), to.contents(size)) {
             from.copy_to(to);
         }

@@ -11,6 +11,7 @@
 
 use super::{
     handle::Handle,
+    list::{List, Listed, Place},
     magazine::{Batch, Magazine},
 };
 use crate::kapi::{
@@ -74,10 +75,8 @@ impl FreeWord {
 /// `bump` and above were never used. All fields are guarded by the depot's lock.
 #[repr(C)]
 struct WordPage {
-    /// Neighbours on the depot's list of pages with free words.
-    next: Cell<Option<NonNull<WordPage>>>,
-    /// See `next`.
-    prev: Cell<Option<NonNull<WordPage>>>,
+    /// Its place on the depot's list of pages with free words.
+    place: Place<WordPage>,
     /// First free word, [`END`] if there is none below `bump`.
     head: Cell<u32>,
     /// First word that was never used.
@@ -88,6 +87,12 @@ struct WordPage {
     words: [AtomicU64; WORDS],
 }
 const _: () = assert!(size_of::<WordPage>() == PAGE_SIZE);
+
+impl Listed for WordPage {
+    fn place(&self) -> &Place<Self> {
+        &self.place
+    }
+}
 
 impl WordPage {
     /// Makes a fresh page a page of words, none of which was ever used.
@@ -166,55 +171,14 @@ fn to_usize(index: u32) -> usize {
     crate::logic::conv::u32_to_usize(index)
 }
 
-/// A doubly linked list of pages of words.
-struct PageList(Cell<Option<NonNull<WordPage>>>);
-
-impl PageList {
-    /// The first page.
-    fn first(&self) -> Option<&WordPage> {
-        // SAFETY: Pages on a list are live, and the list is reached under the depot's lock.
-        self.0.get().map(|page| unsafe { page.as_ref() })
-    }
-
-    /// Puts a page at the front.
-    fn push(&self, page: &WordPage) {
-        page.prev.set(None);
-        page.next.set(self.0.get());
-        if let Some(next) = self.first() {
-            next.prev.set(Some(NonNull::from(page)));
-        }
-        self.0.set(Some(NonNull::from(page)));
-    }
-
-    /// Takes a page off.
-    fn remove(&self, page: &WordPage) {
-        // SAFETY: Neighbours of a page on the list are live.
-        match page.prev.get().map(|prev| unsafe { prev.as_ref() }) {
-            Some(prev) => prev.next.set(page.next.get()),
-            None => self.0.set(page.next.get()),
-        }
-        // SAFETY: The other neighbour is on the list too.
-        if let Some(next) = page.next.get().map(|next| unsafe { next.as_ref() }) {
-            next.prev.set(page.prev.get());
-        }
-    }
-
-    /// Takes the first page off.
-    fn pop(&self) -> Option<NonNull<WordPage>> {
-        let page = self.first()?;
-        self.remove(page);
-        Some(NonNull::from(page))
-    }
-}
-
 /// The words that are in no magazine.
 struct Depot {
     /// Pages with free words; the one that a word came back to last is first.
-    partial: PageList,
+    partial: List<WordPage>,
     /// All pages of words.
-    pages: usize,
+    pages: Cell<usize>,
     /// Words that are out of the depot: in magazines or objects.
-    out: usize,
+    out: Cell<usize>,
 }
 
 // SAFETY: The pages on its list are its own.
@@ -222,7 +186,7 @@ unsafe impl Send for Depot {}
 
 impl Depot {
     /// Moves words into `batch` until it is full.
-    fn fill(&mut self, batch: &mut Batch) {
+    fn fill(&self, batch: &mut Batch) {
         let before = batch.len();
         while !batch.is_full() {
             let Some(page) = self.partial.first() else {
@@ -234,30 +198,30 @@ impl Depot {
             }
         }
         let out = batch.len().wrapping_sub(before);
-        self.out = self.out.wrapping_add(out);
+        self.out.set(self.out.get().wrapping_add(out));
     }
 
     /// Adds a page.
-    fn add(&mut self, page: NonNull<WordPage>) {
+    fn add(&self, page: NonNull<WordPage>) {
         // SAFETY: The caller has just formatted it.
-        self.partial.push(unsafe { page.as_ref() });
-        self.pages = self.pages.wrapping_add(1);
+        self.partial.push_front(unsafe { page.as_ref() });
+        self.pages.set(self.pages.get().wrapping_add(1));
     }
 
     /// Takes words back; pages that are free now go to `empty`.
-    fn take_back(&mut self, batch: &mut Batch, empty: &PageList) {
+    fn take_back(&self, batch: &mut Batch, empty: &List<WordPage>) {
         while let Some(word) = batch.pop() {
             let handle = word.handle();
             let page = WordPage::of(&handle);
             if page.is_full() {
-                self.partial.push(page);
+                self.partial.push_front(page);
             }
             page.push(word);
-            self.out = self.out.wrapping_sub(1);
+            self.out.set(self.out.get().wrapping_sub(1));
             if page.out.get() == 0 {
                 self.partial.remove(page);
-                empty.push(page);
-                self.pages = self.pages.wrapping_sub(1);
+                empty.push_front(page);
+                self.pages.set(self.pages.get().wrapping_sub(1));
             }
         }
     }
@@ -279,7 +243,7 @@ impl WordCache {
         try_pin_init!(Self {
             magazines: PerCpu::new(Magazine::new)?,
             depot <- new_spinlock!(
-                Depot { partial: PageList(Cell::new(None)), pages: 0, out: 0 },
+                Depot { partial: List::new(), pages: Cell::new(0), out: Cell::new(0) },
                 "zsmalloc_rs::depot"
             ),
         })
@@ -315,7 +279,7 @@ impl WordCache {
         self.depot.lock().fill(&mut batch);
         if batch.is_empty() {
             let page = WordPage::format(page_alloc::get(gfp)?);
-            let mut depot = self.depot.lock();
+            let depot = self.depot.lock();
             depot.add(page);
             depot.fill(&mut batch);
         }
@@ -356,9 +320,9 @@ impl WordCache {
         if batch.is_empty() {
             return;
         }
-        let empty = PageList(Cell::new(None));
+        let empty = List::new();
         self.depot.lock().take_back(batch, &empty);
-        while let Some(page) = empty.pop() {
+        while let Some(page) = empty.pop_front() {
             // SAFETY: From `page_alloc::get`, and none of its words is out.
             unsafe { page_alloc::put(page.cast()) };
         }
@@ -385,7 +349,7 @@ impl WordCache {
     /// Words that belong to objects, and pages of words. Exact while nobody allocates or frees.
     pub(crate) fn usage(&self) -> WordUsage {
         let depot = self.depot.lock();
-        let (out, pages) = (depot.out, depot.pages);
+        let (out, pages) = (depot.out.get(), depot.pages.get());
         drop(depot);
         let idle: usize = self.magazines.all().map(Magazine::len).sum();
         WordUsage {

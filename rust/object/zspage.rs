@@ -10,6 +10,7 @@
 use super::{
     chain::Chain,
     handle::Handle,
+    list::{Listed, Place},
     migrate::{Migrate, Movable},
     ring::{Linked, Links},
     slot::{handle_in, Slot},
@@ -19,7 +20,7 @@ use crate::kapi::{
     kmem_cache::{KmemCache, SlabBox},
 };
 use crate::logic::{
-    conv::{u32_to_usize, u64_to_usize, u8_to_usize, usize_to_u64},
+    conv::{u16_to_u32, u32_to_u64, u64_to_usize, u8_to_usize, usize_to_u64},
     freelist::Slots,
     fullness::{Group, EMPTY},
     header::Header,
@@ -27,13 +28,16 @@ use crate::logic::{
     span::{first_offset, index_at, Span},
     word::Word,
 };
-use crate::zpdesc_rs::{Zpdesc, ZpdescRef, PAGE_SHIFT, PAGE_SIZE};
+use crate::zpdesc_rs::{are_adjacent, Zpdesc, ZpdescRef, PAGE_SHIFT, PAGE_SIZE};
 use core::{
     cell::Cell,
     mem::{ManuallyDrop, MaybeUninit},
     ops::Range,
     ptr::NonNull,
 };
+
+/// Size of a page in bytes.
+const PAGE_BYTES: u64 = usize_to_u64(PAGE_SIZE);
 
 /// A chain of pages with the slots of one size class.
 ///
@@ -43,7 +47,7 @@ use core::{
 /// every page of `chain` points here.
 pub(crate) struct Zspage<Owner> {
     /// Its place on the list of its group.
-    by_fullness: Links<Self>,
+    by_fullness: Place<Self>,
     /// Its place in the order of use. Guarded by the lock of [`Lru`](super::lru::Lru).
     by_age: Links<Self>,
     /// Its size class.
@@ -69,20 +73,14 @@ pub(crate) enum Reclaim {
     Freed,
 }
 
-/// The kind of ring that zspages of one fullness are on.
-pub(super) enum ByFullness {}
-
-/// The kind of ring that zspages are on in the order of use.
-pub(super) enum ByAge {}
-
-impl<Owner> Linked<ByFullness> for Zspage<Owner> {
+impl<Owner> Listed for Zspage<Owner> {
     #[inline(always)]
-    fn links(&self) -> &Links<Self> {
+    fn place(&self) -> &Place<Self> {
         &self.by_fullness
     }
 }
 
-impl<Owner> Linked<ByAge> for Zspage<Owner> {
+impl<Owner> Linked for Zspage<Owner> {
     #[inline(always)]
     fn links(&self) -> &Links<Self> {
         &self.by_age
@@ -115,7 +113,7 @@ impl<Owner: Migrate> ZspageBox<Owner> {
             first_offset(PAGE_SHIFT, class, place).min(PAGE_SIZE - 1)
         })?;
         let zspage = Zspage {
-            by_fullness: Links::new(),
+            by_fullness: Place::new(),
             by_age: Links::new(),
             owner: NonNull::from(owner),
             chain,
@@ -261,7 +259,7 @@ impl<Owner: Sync> Zspage<Owner> {
         Slot {
             zpdesc,
             phys: zpdesc.phys() | usize_to_u64(span.offset),
-            crosses: span.crosses,
+            split: span.crosses && !goes_on(zpdesc),
             huge: class.is_huge(),
         }
     }
@@ -273,13 +271,22 @@ impl<Owner: Sync> Zspage<Owner> {
         let end = range.end.min(self.slots().bump());
         let start = Span::of(PAGE_SHIFT, class, range.start);
         let zpdesc = self.chain.page(start.page);
+        let size = u32_to_u64(class.size);
+        let page = zpdesc.phys();
+        // All in bytes from the start of the page that the first slot begins on.
+        let before = usize_to_u64(start.page.wrapping_mul(PAGE_SIZE));
+        let end = u32_to_u64(u16_to_u32(end))
+            .wrapping_mul(size)
+            .saturating_sub(before);
+        // INVARIANT: `start` is where the first slot is.
         Objects {
-            size: u32_to_usize(class.size),
+            size,
             huge: class.is_huge(),
             zpdesc,
-            page: zpdesc.phys(),
-            offset: start.offset,
-            indexes: range.start..end,
+            next: page.wrapping_add(usize_to_u64(start.offset)),
+            stop: page.wrapping_add(end.min(PAGE_BYTES)),
+            beyond: end.saturating_sub(PAGE_BYTES),
+            index: range.start,
         }
     }
 
@@ -305,11 +312,11 @@ impl<Owner: Sync> Zspage<Owner> {
         let offset = u64_to_usize(word.phys()) & (PAGE_SIZE - 1);
         let index = index_at(PAGE_SHIFT, class, zpdesc.place(), offset);
         // INVARIANT: an object's word leads to its slot. Only its header is of interest now, so
-        // `crosses` is not worked out.
+        // `split` is not worked out.
         let slot = Slot {
             zpdesc,
             phys: word.phys(),
-            crosses: false,
+            split: false,
             huge: word.is_huge(),
         };
         (slot, index)
@@ -337,20 +344,55 @@ impl Found<'_> {
 ///
 /// # Invariants
 ///
-/// If `indexes` is not empty, its first slot begins at `offset` on the page of `zpdesc`.
+/// The next slot has the index `index` and begins at `next`, on the page of `zpdesc`, if that is below
+/// `stop`. Otherwise it begins on the next page, if `next` is below the end there.
+#[derive(Clone)]
 pub(crate) struct Objects<'g> {
     /// Slot size in bytes.
-    size: usize,
+    size: u64,
     /// The only slot is a whole page.
     huge: bool,
-    /// The page that the next slot begins on.
+    /// The page that slots begin on.
     zpdesc: &'g Zpdesc,
-    /// Physical address of that page.
-    page: u64,
-    /// Where on it, in bytes.
-    offset: usize,
-    /// Indexes of the slots to come, all below the bump index.
-    indexes: Range<u16>,
+    /// Physical address of the next slot.
+    next: u64,
+    /// Where the slots that begin on the page end, but not beyond the page: a physical address.
+    stop: u64,
+    /// Bytes of slots on the pages after it.
+    beyond: u64,
+    /// Index of the next slot.
+    index: u16,
+}
+
+impl<'g> Objects<'g> {
+    /// The same objects, now that the page `old` was replaced by `new`. None was taken yet.
+    #[cfg(CONFIG_COMPACTION)]
+    pub(crate) fn after_replacing(mut self, old: &Zpdesc, new: &'g Zpdesc) -> Self {
+        if core::ptr::eq(self.zpdesc, old) {
+            let by = new.phys().wrapping_sub(old.phys());
+            self.zpdesc = new;
+            self.next = self.next.wrapping_add(by);
+            self.stop = self.stop.wrapping_add(by);
+        }
+        self
+    }
+
+    /// Goes on to the next page, if slots begin there.
+    #[inline(always)]
+    fn next_page(&mut self) -> Option<()> {
+        // How far the last slot reaches into it.
+        let over = self.next.wrapping_sub(self.stop);
+        if over >= self.beyond {
+            return None;
+        }
+        self.zpdesc = self.zpdesc.next()?;
+        let page = self.zpdesc.phys();
+        // INVARIANT: slots follow each other without gaps.
+        self.next = page.wrapping_add(over);
+        self.stop = page.wrapping_add(self.beyond.min(PAGE_BYTES));
+        self.beyond = self.beyond.saturating_sub(PAGE_BYTES);
+        Some(())
+    }
 }
 
 impl<'g> Iterator for Objects<'g> {
@@ -359,22 +401,21 @@ impl<'g> Iterator for Objects<'g> {
     #[inline(always)]
     fn next(&mut self) -> Option<Found<'g>> {
         loop {
-            let index = self.indexes.next()?;
-            if self.offset >= PAGE_SIZE {
-                // INVARIANT: slots follow each other without gaps.
-                self.offset &= PAGE_SIZE - 1;
-                self.zpdesc = self.zpdesc.next()?;
-                self.page = self.zpdesc.phys();
+            if self.next >= self.stop {
+                self.next_page()?;
             }
-            let end = self.offset.wrapping_add(self.size);
-            // INVARIANT: the first of `indexes` until now.
+            let (phys, index) = (self.next, self.index);
+            // INVARIANT: the slot after this one.
+            self.next = phys.wrapping_add(self.size);
+            self.index = index.wrapping_add(1);
+            // If the slots end on this page, none crosses its end.
+            let crosses = self.next > self.stop;
             let slot = Slot {
                 zpdesc: self.zpdesc,
-                phys: self.page | usize_to_u64(self.offset),
-                crosses: end > PAGE_SIZE,
+                phys,
+                split: crosses && !goes_on(self.zpdesc),
                 huge: self.huge,
             };
-            self.offset = end;
             if let Some(handle) = handle_in(slot.raw_header()) {
                 return Some(Found {
                     index,
@@ -384,4 +425,10 @@ impl<'g> Iterator for Objects<'g> {
             }
         }
     }
+}
+
+/// The page after `zpdesc` in its chain, which there is, can be addressed with it as one range.
+#[inline(always)]
+fn goes_on(zpdesc: &Zpdesc) -> bool {
+    zpdesc.next().is_some_and(|next| are_adjacent(zpdesc, next))
 }

@@ -11,7 +11,7 @@ use crate::kapi::{
 };
 use crate::logic::{
     freelist::Slot as FreeSlot, fullness::Group, header::Header, size_class::Geometry,
-    stats::ClassCount,
+    stats::ClassCount, word::Word,
 };
 use crate::object::{
     handle::Handle,
@@ -30,8 +30,8 @@ use kernel::{c_str, prelude::*, sync::Arc};
 pub(crate) struct SizeClass {
     /// Shape of its zspages.
     geometry: Geometry,
-    /// Its number in the class table: what handle words say.
-    number: u16,
+    /// The word of an object of this class that is nowhere.
+    blank: Word,
     /// Objects allocated. Written under the lock, read without.
     inuse: AtomicUsize,
     /// Zspages. Written under the lock, read without.
@@ -76,7 +76,7 @@ pub(crate) struct Freed {
 pub(super) type Emptied = Result<Doomed<SizeClass>, ZpdescRef>;
 
 impl SizeClass {
-    /// An empty class.
+    /// An empty class, which is `number` in the class table.
     pub(super) fn new(
         geometry: Geometry,
         number: u16,
@@ -84,7 +84,7 @@ impl SizeClass {
     ) -> impl PinInit<Self> {
         pin_init!(Self {
             geometry,
-            number,
+            blank: Word::live(0, number, geometry.is_huge(), false),
             lru,
             inuse: AtomicUsize::new(0),
             zspages: AtomicUsize::new(0),
@@ -186,7 +186,7 @@ impl ClassGuard<'_> {
             return Err(word);
         };
         slot.set_header(Header::Allocated(word.handle().addr()));
-        let handle = word.publish(slot.word(self.class.number));
+        let handle = word.publish(slot.word(self.class.blank));
         self.lists.relist(zspage, &self.class.geometry);
         add(&self.class.inuse, 1);
         if let Some(lru) = &self.class.lru {

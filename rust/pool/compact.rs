@@ -165,9 +165,10 @@ impl ClassGuard<'_> {
     ) -> bool {
         // From the LOCK to its release: mappers spin on it.
         let _guard = MoverGuard::new();
-        let Some(word) = object.handle.try_lock_to_move() else {
+        if !object.handle.try_lock_to_move() {
             return false;
-        };
+        }
+        let word = object.handle.load().unlocked();
         let Some(slot) = self.take_slot(to) else {
             object.handle.unlock(word);
             return false;
@@ -177,9 +178,7 @@ impl ClassGuard<'_> {
             .copy_to(&slot, u32_to_usize(self.class.geometry().size));
         slot.set_header(Header::Allocated(object.handle.addr()));
         Self::release_slot(from, &object.slot, object.index);
-        object
-            .handle
-            .unlock(word.moved(slot.phys(), slot.is_split()));
+        object.handle.unlock(slot.word(word));
         true
     }
 }

@@ -52,13 +52,13 @@ impl ClassGuard<'_> {
     fn migrate(&self, zspage: &Zspage<SizeClass>, old: &Zpdesc, new: &Zpdesc) -> Result<(), InUse> {
         let geometry = self.class.geometry();
         let range = overlapping(PAGE_SHIFT, geometry, old.place());
-        let objects = || zspage.objects(geometry, range.clone());
+        let objects = zspage.objects(geometry, range);
         // From the first LOCK to the last release: mappers spin on them.
         let _guard = MoverGuard::new();
         let mut locked: usize = 0;
-        for object in objects() {
-            if object.handle.try_lock_to_move().is_none() {
-                for object in objects().take(locked) {
+        for object in objects.clone() {
+            if !object.handle.try_lock_to_move() {
+                for object in objects.clone().take(locked) {
                     object.handle.unlock(object.handle.load().unlocked());
                 }
                 add(&self.class.refused, 1);
@@ -67,10 +67,9 @@ impl ClassGuard<'_> {
             locked = locked.wrapping_add(1);
         }
         zspage.replace(old, new);
-        for object in objects() {
+        for object in objects.after_replacing(old, new) {
             let word = object.handle.load().unlocked();
-            let moved = word.moved(object.slot.phys(), object.slot.is_split());
-            object.handle.unlock(moved);
+            object.handle.unlock(object.slot.word(word));
         }
         add(&self.class.migrated, 1);
         Ok(())

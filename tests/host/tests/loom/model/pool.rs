@@ -208,6 +208,9 @@ impl Pool {
     }
 
     /// Takes LOCK for a mover if nobody has it. Returns the word as it was.
+    ///
+    /// The module sets the bit whether or not it is set. Loom would take that for progress of
+    /// those who wait, and for one more state to go on from; the outcomes are the same.
     pub(crate) fn try_lock(&self, handle: Handle) -> Option<Word> {
         let word = self.load(handle);
         if self.breaks(Fault::MoveWithoutLock) {
