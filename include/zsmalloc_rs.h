@@ -135,7 +135,8 @@ void zsrs_free(struct zsrs_pool *pool, unsigned long handle);
  * The object cannot move or be mapped by anybody else until
  * zsrs_unmap_object(). Nothing may sleep in between; preemption is off (not on
  * PREEMPT_RT). Objects that cannot be addressed in place share one buffer per
- * CPU, so only one of them can be mapped at a time on a CPU.
+ * CPU, so only one of them can be mapped at a time on a CPU. Who maps an object
+ * that is mapped waits; a task that has mapped it itself waits for ever.
  *
  * Context: process context, not from interrupts.
  * Return: address of the object, in the direct map; NULL with a warning if the

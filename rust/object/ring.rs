@@ -73,7 +73,7 @@ impl<T: Linked> Ring<T> {
         unsafe { &*value }
     }
 
-    /// Puts a value at the front. It is on no ring of this kind.
+    /// Puts a value at the front. It is on no ring.
     #[inline(always)]
     pub(super) fn push_front(&self, value: &T) {
         let (next, prev) = match self.first() {

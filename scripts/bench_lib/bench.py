@@ -9,6 +9,7 @@ Parts:
   threads   two threads on one pool (TCG on two CPUs; only ratios mean anything)
   atomics   atomic instructions and cache misses of single operations
   zram      one image through zram on both
+  zswap     the same through zswap, on zbud too
   chains    costs and memory with chains of 4 and 16 pages
   report    measures nothing; made from what is there
   publish   the same, and updates Documentation/benchmarks
@@ -121,15 +122,34 @@ def part_chains() -> list[figures.Record]:
     return records
 
 
-def part_zram() -> list[figures.Record]:
-    """One image of real pages through zram."""
+def pages() -> Path:
+    """An image of real pages."""
     image = OUT / "bench/pages.bin"
     if not image.exists():
         say("taking pages out of the memory of programs (a minute)")
         subprocess.run(["/usr/bin/python3", ROOT / "scripts/bench_lib/pages.py", image], check=True)
+    return image
+
+
+def part_zswap() -> list[figures.Record]:
+    """One image of real pages through zswap."""
+    disk = OUT / "bench/swap.img"
+    disk.unlink(missing_ok=True)
+    subprocess.run(["truncate", "-s", "512M", disk], check=True)
+    return run_vm(
+        "zswap",
+        [str(pages())],
+        icount=True,
+        options=("--disk", str(disk)),
+        program="scripts/bench_lib/zswap.py",
+    )
+
+
+def part_zram() -> list[figures.Record]:
+    """One image of real pages through zram."""
     return run_vm(
         "zram",
-        [str(image)],
+        [str(pages())],
         icount=True,
         options=("--append", "slab_nomerge"),
         program="scripts/bench_lib/zram.py",
@@ -156,6 +176,7 @@ PARTS = {
     "threads": part_threads,
     "atomics": part_atomics,
     "zram": part_zram,
+    "zswap": part_zswap,
     "chains": part_chains,
 }
 

@@ -240,6 +240,23 @@ def zram_figures(records: list[Record], pool_bytes: Record) -> dict[str, Record]
     return found
 
 
+def zswap_figures(records: list[Record]) -> dict[str, Record]:
+    """Instructions for a page, and bytes of the pool for a stored page; also of ours beside zbud's."""
+    found: dict[str, Record] = {}
+    for record in records:
+        side, step = record["side"], record["zswap"]
+        values = {f"zswap_{step}": record["instructions"]}
+        if step.startswith("out"):
+            values[f"zswap_pool_after_{step}"] = round(record["pool_bytes"] / record["stored"])
+        for name, value in values.items():
+            if side in SIDES:
+                found.setdefault(name, {})[side] = value
+            if side != "c":
+                beside = "c" if side == "zbud" else side
+                found.setdefault(f"{name}_zbud", {})[beside] = value
+    return found
+
+
 def chain_figures(records: list[Record], pool_bytes: Record) -> dict[str, Record]:
     """Costs, and memory per live byte, with other lengths of chains."""
     found: dict[str, Record] = {}
@@ -267,10 +284,11 @@ def collect(raw: Path) -> Record:
     memory = memory_figures(points)
     threads = thread_figures(read(raw, "threads"))
     zram = zram_figures(read(raw, "zram"), singles.get("bytes_of_empty_pool", {}))
+    zswap = zswap_figures(read(raw, "zswap"))
     ratios: dict[str, float] = cost_ratios(found)
     profiled = profile_figures(read(raw, "atomics"))
     chains = chain_figures(read(raw, "chains"), singles.get("bytes_of_empty_pool", {}))
-    for name, sides in (memory | zram | profiled | chains).items():
+    for name, sides in (memory | zram | zswap | profiled | chains).items():
         if set(sides) == set(SIDES) and sides["c"]:
             ratios[name] = round(sides["ours"] / sides["c"], 4)
     # All that was run from the first free to the last, by workers too.
@@ -290,6 +308,7 @@ def collect(raw: Path) -> Record:
         "memory_per_live_byte": memory,
         "nanoseconds": threads,
         "zram": zram,
+        "zswap": zswap,
         "profiled": profiled,
         "chains": chains,
         "memory_steps": points,
@@ -337,6 +356,8 @@ def absolute(result: Record, name: str, side: str) -> str:
         return f"{entry[side]:.3f}" if "mem" in name else f"{entry[side]:.0f}"
     if entry := result["zram"].get(name):
         return f"{entry[side]:.3f}" if "mem" in name else f"{entry[side]}"
+    if entry := result["zswap"].get(name):
+        return f"{entry[side]}"
     if entry := result["nanoseconds"].get(name):
         return f"{entry[side]:.0f} ns"
     return ""

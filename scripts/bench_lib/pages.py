@@ -131,19 +131,16 @@ def take(pid: int, count: int, rng: random.Random) -> list[bytes]:
 
 def sample(name: str, command: list[str], text: str | None, rng: random.Random) -> list[bytes]:
     """Start a program, wait until it has grown, and take pages of it."""
-    with (
-        tempfile.TemporaryFile("w+") as source,
-        subprocess.Popen(
+    with tempfile.TemporaryFile("w+") as source:
+        source.write(text or "")
+        source.seek(0)
+        process = subprocess.Popen(
             command,
             stdin=source,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-        ) as process,
-    ):
-        if text:
-            source.write(text)
-            source.seek(0)
+        )
         try:
             deadline = time.monotonic() + PATIENCE_S
             while time.monotonic() < deadline and process.poll() is None:
@@ -162,6 +159,7 @@ def sample(name: str, command: list[str], text: str | None, rng: random.Random) 
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     print(f"[pages] {name}: {len(pages)} pages of {size >> 20} MB", file=sys.stderr)
     return pages
 

@@ -404,6 +404,57 @@ static void rewrite(struct set *set)
 }
 
 /* All of it, on a fresh pool. */
+#ifdef BENCH_EVICTS
+static int evict(struct bench_pool *pool, unsigned long handle, void *private)
+{
+	unsigned int *evicted = private;
+
+	++*evicted;
+	bench_free(pool, handle);
+	return 0;
+}
+
+/* A pool with objects of the same sizes is reclaimed; the handler but frees. */
+static int measure_reclaim(struct set *set)
+{
+	unsigned int evicted = 0, live = 0, reclaimed, i;
+	struct bench_pool *pool = zsrs_create_evictable_pool("bench", evict, &evicted);
+	unsigned long handle, pages;
+	u64 start, cost;
+	int error = 0;
+
+	if (!pool)
+		return -ENOMEM;
+	for (i = 0; i < set->count && !error; i++) {
+		if (!set->objects[i].handle)
+			continue;
+		handle = bench_malloc(pool, set->objects[i].size, GFP_KERNEL);
+		if (IS_ERR_VALUE(handle))
+			error = -ENOMEM;
+		else
+			live++;
+	}
+	pages = bench_total_pages(pool);
+	start = rdtsc();
+	error = error ?: zsrs_shrink(pool, pages, &reclaimed);
+	cost = rdtsc() - start;
+	if (!error && (evicted != live || bench_total_pages(pool)))
+		error = -EILSEQ;
+	zsrs_shrink(pool, UINT_MAX, NULL);
+	bench_destroy_pool(pool);
+	if (!error) {
+		figure("reclaim_object", "%llu", cost / live);
+		figure("reclaim_page", "%llu", cost / pages);
+	}
+	return error;
+}
+#else
+static int measure_reclaim(struct set *set)
+{
+	return 0;
+}
+#endif
+
 static int run_cost(unsigned int count)
 {
 	struct set set;
@@ -429,6 +480,7 @@ static int run_cost(unsigned int count)
 	error = error ?: verify(&set, "pair");
 	error = error ?: measure_migration(&set);
 	error = error ?: verify(&set, "migration");
+	error = error ?: measure_reclaim(&set);
 	error = error ?: measure_compaction(&set);
 	error = error ?: verify(&set, "compaction");
 	error = error ?: set_fill(&set);

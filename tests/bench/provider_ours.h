@@ -15,3 +15,5 @@
 #define BENCH_RW ZSRS_MM_RW
 #define BENCH_RO ZSRS_MM_RO
 #define BENCH_WO ZSRS_MM_WO
+/* Only ours can evict. */
+#define BENCH_EVICTS

@@ -6,6 +6,7 @@
 #
 #     # vm: flavours=normal,debug timeout=120 memory=1G disk=512M
 #
+# (soak=FLAVOURS: in make soak also on these)
 # and ends with 0 (passed), 77 (skipped, the last line says why) or anything
 # else (failed). It sources this file first:
 #
