@@ -107,7 +107,10 @@ def measure(side: str, image: bytes, compressor: str) -> None:
 def unload(module: str) -> None:
     """Unload a module; zswap gives a pool up a little later than it says."""
     for _ in range(100):
-        if subprocess.run(["rmmod", module], stderr=subprocess.DEVNULL, check=False).returncode == 0:
+        if (
+            subprocess.run(["rmmod", module], stderr=subprocess.DEVNULL, check=False).returncode
+            == 0
+        ):
             return
         time.sleep(0.1)
     sys.exit(f"{module} cannot be unloaded")
