@@ -156,8 +156,9 @@ impl Chain {
     #[inline(always)]
     pub(super) fn page(&self, place: usize) -> &Zpdesc {
         let mut zpdesc = self.first();
-        // There are links on the way: a chain for a huge object has no other place than 0.
-        for _ in 0..place {
+        // There is no link in the page of a huge object, which is the last too.
+        let steps = if self.huge { 0 } else { place };
+        for _ in 0..steps {
             let Some(next) = zpdesc.next() else {
                 break;
             };
