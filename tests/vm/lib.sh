@@ -218,6 +218,24 @@ expect_no_leak() {
 	}
 }
 
+# run_tests NAME...: runs other tests in this boot, on the debug kernel. kmemleak
+# scans once, after the last one.
+run_tests() {
+	local test status skipped=0
+	[ -e "$DEBUGFS/kmemleak" ] || fail "this kernel has no kmemleak: run this test with flavour debug"
+	for test in "$@"; do
+		note "$test"
+		status=0
+		ZSRS_LEAKS=later bash "$TESTS/$test.sh" || status=$?
+		case $status in
+		0) ;;
+		77) skipped=$((skipped + 1)) ;;
+		*) fail "$test" ;;
+		esac
+	done
+	[ "$skipped" -lt $# ] || skip "all of $* were skipped"
+}
+
 # finish: the closing checks that all tests share: our module goes, and leaves
 # nothing behind. ZSPAGES_AT_START is set when this file is sourced.
 finish() {
