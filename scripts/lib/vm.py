@@ -183,7 +183,8 @@ def vng_command(
         arguments.memory,
     ]
     command += node_options(arguments.nodes, megabytes(arguments.memory), cpus)
-    command += [f"--rwdir={results}", "--append", KERNEL_ARGUMENTS]
+    command += [f"--rwdir={results}", f"--rodir=/usr/lib/udev/rules.d={ROOT}/scripts/lib/udev"]
+    command += ["--append", KERNEL_ARGUMENTS]
     for text in arguments.append:
         command += ["--append", text]
     command += [

@@ -9,5 +9,5 @@ set -euo pipefail
 # shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-run_tests zswap_smoke zram_smoke zswap_writeback switch_under_load zram_one_slot
+run_tests zswap_smoke zram_smoke switch_under_load zram_one_slot
 finish

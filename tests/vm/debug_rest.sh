@@ -7,5 +7,5 @@ set -euo pipefail
 # shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-run_tests both_frontends zram_reset_smaller cpu_hotplug bad_input unload_reload
+run_tests zswap_writeback both_frontends zram_reset_smaller cpu_hotplug bad_input unload_reload
 finish
