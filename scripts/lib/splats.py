@@ -71,6 +71,9 @@ def find_splats(lines: Iterable[tuple[int, str]], allowed: Iterable[str] = ()) -
     # A stack belongs to the report before it: at most this many lines later.
     stack_until = 0
     for number, raw in lines:
+        # Before there are time stamps: kmemleak=off was asked for.
+        if raw.startswith("kmemleak: Kernel memory leak detector disabled"):
+            continue
         line = STAMP.sub("", raw.rstrip("\r\n"))
         if BENIGN_STACK.search(line):
             stack_until = number + 60
