@@ -4,10 +4,9 @@
 # What the VM tests share. A test is a script tests/vm/NAME.sh that runs as
 # root inside a virtual machine, with a header such as
 #
-#     # vm: flavours=normal,debug timeout=120 memory=1G disk=512M
+#     # vm: flavours=normal soak=debug timeout=120 memory=1G disk=512M
 #
-# (soak=FLAVOURS: in make soak also on these)
-# and ends with 0 (passed), 77 (skipped, the last line says why) or anything
+# (soak: in make soak also on these kernels) and ends with 0 (passed), 77 (skipped, the last line says why) or anything
 # else (failed). It sources this file first:
 #
 #     . "$(dirname "$0")/lib.sh"
