@@ -30,7 +30,7 @@ use crate::logic::{
 use core::{
     mem::{offset_of, size_of},
     ptr::{null_mut, NonNull},
-    sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering},
+    sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 use kernel::ffi::c_void;
 
@@ -56,7 +56,7 @@ pub(crate) struct Zpdesc {
     /// The movable operations, tagged; written by the migration core's own functions.
     movable_ops: AtomicUsize,
     /// The next page of the chain, or a huge object's header.
-    next: AtomicUsize,
+    next: AtomicU64,
     /// The zspage.
     zspage: AtomicPtr<c_void>,
     /// Page type in the upper 8 bits; see [`PlaceBits`].
@@ -145,7 +145,7 @@ impl Zpdesc {
     /// Physical address of the page's first byte.
     #[inline(always)]
     pub(crate) fn phys(&self) -> u64 {
-        usize_to_u64(self.pfn()) << PAGE_SHIFT
+        usize_to_u64(memmap::phys_of(self.page()))
     }
 
     /// Address of the page's first byte in the direct map.
@@ -169,27 +169,21 @@ impl Zpdesc {
     /// The next page of the chain. Not for the page of a huge object.
     #[inline(always)]
     pub(crate) fn next(&self) -> Option<&Self> {
-        let next = ptr_at::<bindings::page>(self.next.load(Ordering::Relaxed));
+        let next = ptr_at::<bindings::page>(u64_to_usize(self.next.load(Ordering::Relaxed)));
         // SAFETY: Pages of a chain are typed, and freed together.
         NonNull::new(next).map(|next| unsafe { Self::from_page(next) })
     }
 
     /// Links the next page of the chain.
     pub(crate) fn set_next(&self, next: Option<&Self>) {
-        let next = next.map_or(0, |next| addr_of(next.page()));
+        let next = next.map_or(0, |next| usize_to_u64(addr_of(next.page())));
         self.next.store(next, Ordering::Relaxed);
     }
 
-    /// The header of a huge object.
+    /// The header of a huge object (`zpdesc.handle`).
     #[inline(always)]
-    pub(crate) fn handle(&self) -> u64 {
-        usize_to_u64(self.next.load(Ordering::Relaxed))
-    }
-
-    /// Writes the header of a huge object.
-    #[inline(always)]
-    pub(crate) fn set_handle(&self, header: u64) {
-        self.next.store(u64_to_usize(header), Ordering::Relaxed);
+    pub(crate) fn header(&self) -> &AtomicU64 {
+        &self.next
     }
 
     /// The page's place in its chain, counted from 0.
@@ -410,8 +404,19 @@ mod memmap {
     /// `page_to_pfn()`.
     #[inline(always)]
     pub(super) fn pfn_of(page: *mut bindings::page) -> usize {
+        phys_of(page) >> PAGE_SHIFT
+    }
+
+    /// `page_to_phys()`.
+    #[inline(always)]
+    pub(super) fn phys_of(page: *mut bindings::page) -> usize {
         let offset = addr_of(page).wrapping_sub(BASE.load(Ordering::Relaxed));
-        offset / size_of::<bindings::page>()
+        if PAGE_SIZE % size_of::<bindings::page>() == 0 {
+            // The usual case, and one operation less.
+            offset.wrapping_mul(PAGE_SIZE / size_of::<bindings::page>())
+        } else {
+            (offset / size_of::<bindings::page>()) << PAGE_SHIFT
+        }
     }
 }
 
@@ -433,6 +438,11 @@ mod memmap {
     pub(super) fn pfn_of(page: *mut bindings::page) -> usize {
         // SAFETY: Callers pass pages of ours.
         unsafe { bindings::page_to_pfn(page) }
+    }
+
+    /// `page_to_phys()`.
+    pub(super) fn phys_of(page: *mut bindings::page) -> usize {
+        pfn_of(page) << PAGE_SHIFT
     }
 }
 

@@ -3,25 +3,30 @@
 //! Which slots of a zspage are free.
 //!
 //! Freed slots form a list through their headers. Slots that were never used are not on it: they
-//! lie above the bump index, so that a new zspage needs no initialisation and no page of it is
+//! start at the bump pointer or above, so that a new zspage needs no initialisation and no page of it is
 //! touched before it is used.
+//!
+//! Slots are named by where they start, as [`Geometry`] has it.
 
 use super::header::{Header, END};
+use super::size_class::Geometry;
+use core::cell::Cell;
 
-/// The slots of a zspage: free list head, bump index and number allocated.
+/// The slots of a zspage: free list head, bump pointer and number allocated.
 ///
 /// # Invariants
 ///
-/// `inuse <= bump`; slots at `bump` and above were never used, and exactly `bump - inuse` slots
-/// are on the list that starts at `head`. Unless [sealed](Self::sealed): then `inuse` is too large.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Slots at `bump` and above were never used; those below that are not among the `inuse` allocated
+/// are on the list that starts at `head`. Unless [sealed](Self::seal): then `inuse` is too large.
+/// `head` is [`END`] or not beyond the class's last slot.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Slots {
     /// First slot of the free list, or [`END`].
-    head: u16,
-    /// One past the last slot that was ever used.
-    bump: u16,
+    head: Cell<u16>,
+    /// The end of the last slot that was ever used.
+    bump: Cell<u16>,
     /// Slots allocated.
-    inuse: u16,
+    inuse: Cell<u16>,
 }
 
 /// A slot that may be allocated next.
@@ -33,83 +38,87 @@ pub enum Slot {
     Fresh(u16),
 }
 
+impl Slot {
+    /// Where it starts in its zspage.
+    #[inline(always)]
+    pub const fn start(self) -> u16 {
+        match self {
+            Self::Recycled(start) | Self::Fresh(start) => start,
+        }
+    }
+}
+
 impl Slots {
     /// A zspage none of whose slots was ever used.
     pub const fn new() -> Self {
         Self {
-            head: END,
-            bump: 0,
-            inuse: 0,
+            head: Cell::new(END),
+            bump: Cell::new(0),
+            inuse: Cell::new(0),
         }
     }
 
     /// Slots allocated.
     #[inline(always)]
-    pub const fn inuse(self) -> u16 {
-        self.inuse
+    pub fn inuse(&self) -> u16 {
+        self.inuse.get()
     }
 
-    /// One past the last slot that was ever used: headers below mean something.
+    /// The end of the last slot that was ever used: headers below mean something.
     #[inline(always)]
-    pub const fn bump(self) -> u16 {
-        self.bump
+    pub fn bump(&self) -> u16 {
+        self.bump.get()
     }
 
-    /// The slot to allocate next in a zspage of `objs` slots; `None` if it is full.
+    /// The slot to allocate next in a zspage of `class`; `None` if it is full.
     #[inline(always)]
-    pub const fn next(self, objs: u16) -> Option<Slot> {
-        if self.head != END {
-            Some(Slot::Recycled(self.head))
-        } else if self.bump < objs {
-            Some(Slot::Fresh(self.bump))
+    pub fn next(&self, class: &Geometry) -> Option<Slot> {
+        let (head, bump) = (self.head.get(), self.bump.get());
+        if head != END {
+            Some(Slot::Recycled(head))
+        } else if bump <= class.last {
+            Some(Slot::Fresh(bump))
         } else {
             None
         }
     }
 
-    /// Takes a recycled slot from [`Self::next`]; `link` is what its header said.
+    /// Takes the recycled slot from [`Self::next`]; `link` is what its header said. False, with
+    /// nothing changed, if that cannot be: the header was overwritten.
     #[inline(always)]
-    pub const fn take_recycled(self, link: u16) -> Self {
-        // INVARIANT: one slot left the list and became allocated.
-        Self {
-            head: link,
-            bump: self.bump,
-            inuse: self.inuse.wrapping_add(1),
+    #[must_use]
+    pub fn take_recycled(&self, class: &Geometry, link: u16) -> bool {
+        let sound = link <= class.last || link == END;
+        if sound {
+            // INVARIANT: one slot left the list and became allocated.
+            self.head.set(link);
+            self.inuse.set(self.inuse.get().wrapping_add(1));
         }
+        sound
     }
 
-    /// Takes a fresh slot from [`Self::next`].
+    /// Takes the fresh slot from [`Self::next`].
     #[inline(always)]
-    pub const fn take_fresh(self) -> Self {
+    pub fn take_fresh(&self, class: &Geometry) {
         // INVARIANT: the slot at `bump` became used and allocated.
-        Self {
-            head: self.head,
-            bump: self.bump.wrapping_add(1),
-            inuse: self.inuse.wrapping_add(1),
-        }
+        self.bump.set(self.bump.get().wrapping_add(class.step));
+        self.inuse.set(self.inuse.get().wrapping_add(1));
     }
 
-    /// A zspage of `objs` slots whose free list was overwritten: it looks full until objects are
-    /// freed, and never empty again, so what is left of it stays where it is.
-    #[inline(always)]
-    pub const fn sealed(self, objs: u16) -> Self {
-        Self {
-            head: END,
-            bump: self.bump,
-            inuse: objs,
-        }
+    /// Gives up the free list of a zspage of `objs` slots, because it was overwritten. The zspage
+    /// looks full until objects are freed, and never empty again, so what is left of it stays where
+    /// it is.
+    pub fn seal(&self, objs: u16) {
+        self.head.set(END);
+        self.inuse.set(objs);
     }
 
-    /// Frees the allocated slot `index`. Returns the header to write into it.
+    /// Frees the allocated slot at `start`. Returns the header to write into it.
     #[inline(always)]
-    pub const fn release(self, index: u16) -> (Self, Header) {
+    pub fn release(&self, start: u16) -> Header {
         // INVARIANT: one slot is allocated no more and joined the list.
-        let slots = Self {
-            head: index,
-            bump: self.bump,
-            inuse: self.inuse.saturating_sub(1),
-        };
-        (slots, Header::Free(self.head))
+        self.inuse.set(self.inuse.get().wrapping_sub(1));
+        Header::Free(self.head.replace(start))
     }
 }
 

@@ -6,7 +6,8 @@
 //! zspage that has room, compaction empties the emptiest. Same steps as C zsmalloc, whose debugfs
 //! columns users know.
 
-use super::conv::{low_u8, u16_to_u32, u32_to_usize, u8_to_u32};
+use super::conv::{low_u8, u32_to_usize, u8_to_u32};
+use super::size_class::Geometry;
 
 /// Number of fullness groups.
 pub const NR_GROUPS: usize = 12;
@@ -24,21 +25,36 @@ pub const FULL: Group = Group(11);
 pub struct Group(u8);
 
 impl Group {
-    /// The group of a zspage with `inuse` of `objs` slots allocated.
+    /// The group of a zspage of `class` with `inuse` slots allocated.
     #[inline(always)]
-    pub const fn of(inuse: u16, objs: u16) -> Self {
+    pub const fn of(inuse: u16, class: &Geometry) -> Self {
         if inuse == 0 {
-            return EMPTY;
+            EMPTY
+        } else {
+            Self::of_used(inuse, class)
         }
-        if inuse >= objs {
-            return FULL;
+    }
+
+    /// The group of a zspage of `class` with `inuse` slots allocated, one at least.
+    #[inline(always)]
+    pub const fn of_used(inuse: u16, class: &Geometry) -> Self {
+        if inuse >= class.objs {
+            FULL
+        } else {
+            Self::of_partial(inuse, class)
         }
-        let tenths = match (u16_to_u32(inuse).wrapping_mul(10)).checked_div(u16_to_u32(objs)) {
-            Some(tenths) => tenths,
-            None => 0,
-        };
-        // INVARIANT: 0 < inuse < objs, so there are 0 to 9 whole tenths.
-        Self(low_u8(tenths).wrapping_add(1))
+    }
+
+    /// The group of a zspage of `class` with both objects, `inuse` of them, and room.
+    #[inline(always)]
+    pub const fn of_partial(inuse: u16, class: &Geometry) -> Self {
+        // INVARIANT: 0 < inuse < objs, so there are 0 to 9 whole tenths; never more in any case.
+        let tenths = low_u8(class.tenths_of(inuse));
+        Self(if tenths > 9 {
+            10
+        } else {
+            tenths.wrapping_add(1)
+        })
     }
 
     /// The group as an array index, below [`NR_GROUPS`].
@@ -61,7 +77,7 @@ impl Group {
 
 /// The set of groups whose lists are not empty: saves walking the empty ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct GroupSet(u16);
+pub struct GroupSet(u32);
 
 impl GroupSet {
     /// The empty set.
@@ -106,14 +122,14 @@ impl GroupSet {
 
     /// The set of one group.
     #[inline(always)]
-    const fn bit(group: Group) -> u16 {
+    const fn bit(group: Group) -> u32 {
         // `wrapping_shl` because the shift is below 12 by the invariant of `Group`.
-        1u16.wrapping_shl(u8_to_u32(group.0))
+        1u32.wrapping_shl(u8_to_u32(group.0))
     }
 
     /// The fullest group of a set of bits.
     #[inline(always)]
-    const fn highest(set: u16) -> Option<Group> {
+    const fn highest(set: u32) -> Option<Group> {
         match set.checked_ilog2() {
             // INVARIANT: only bits of groups are ever set.
             Some(bit) => Some(Group(low_u8(bit))),

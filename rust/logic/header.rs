@@ -7,11 +7,11 @@
 //!
 //! | tag | state | the other bits |
 //! |-----|-------|----------------|
-//! | `00` | free | index of the next free slot, or [`END`] |
+//! | `00` | free | where the next free slot starts, or [`END`] |
 //! | `01` | allocated | handle |
 //! | `11` | free deferred by reclaim | handle |
 //!
-//! A header means something only for slots below the zspage's bump index: pages come recycled.
+//! A header means something only for slots below the zspage's bump pointer: pages come recycled.
 
 use super::conv::{
     low_u16, low_u32, u16_to_u32, u32_to_u64, u32_to_usize, u64_to_usize, usize_to_u64,
@@ -23,12 +23,13 @@ const TAG_MASK: u64 = 0b11;
 const TAG_ALLOCATED: u64 = 0b01;
 /// Tag of the header of an object whose free is deferred.
 const TAG_DEFERRED: u64 = 0b11;
-/// Where the index lies in the header of a free slot.
+/// Where the link lies in the header of a free slot.
 const LINK_SHIFT: u32 = 2;
-/// The largest index there.
+/// The largest link.
 const LINK_MAX: u64 = u32_to_u64(u16_to_u32(END));
 
-/// The end of a free list. No slot has this index: a zspage holds fewer than 32768 objects.
+/// The end of a free list. No slot starts there: the largest zspage, of 1 MiB, has 65536 granules,
+/// and the smallest slot two.
 pub const END: u16 = u16::MAX;
 
 /// Size of a header in bytes.
@@ -39,7 +40,7 @@ pub const HEADER_SIZE: usize = u32_to_usize(HEADER_BYTES);
 /// What a header says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Header {
-    /// Nobody's; the next free slot's index or [`END`].
+    /// Nobody's; where the next free slot starts, in granules, or [`END`].
     Free(u16),
     /// An object; its handle.
     Allocated(usize),

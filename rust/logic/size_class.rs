@@ -12,6 +12,7 @@
 
 use super::conv::{low_u16, low_u8, u16_to_u32, u16_to_usize, u32_to_usize, u8_to_u32};
 use super::header::{HEADER_BYTES, HEADER_SIZE};
+use super::word::ADDR_SHIFT;
 
 /// Smallest slot in bytes.
 pub const MIN_SIZE: u32 = 32;
@@ -23,10 +24,19 @@ pub const MAX_CHAIN: u32 = 16;
 pub const MAX_INDEXES: usize = 257;
 
 /// The shape of one size class.
+///
+/// Slots are named by where they start in their zspage: in granules of `1 << ADDR_SHIFT` bytes
+/// from the start of its first page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Geometry {
     /// Slot size in bytes, header included.
     pub size: u32,
+    /// Tenths of a zspage that an object is, times `1 << TENTHS_SHIFT`, rounded up.
+    tenths: u32,
+    /// Slot size in granules.
+    pub step: u16,
+    /// Where the last slot starts.
+    pub last: u16,
     /// Slots in a zspage.
     pub objs: u16,
     /// Class index, the largest of those merged into it. What users see.
@@ -35,14 +45,48 @@ pub struct Geometry {
     pub pages: u8,
 }
 
+/// Fraction bits of [`Geometry::tenths_of`]'s factor. As many as leave room for ten in 32 bits; the
+/// result is exact for fewer than `1 << (TENTHS_SHIFT / 2)` slots.
+const TENTHS_SHIFT: u32 = 28;
+
 impl Geometry {
     /// No class.
-    const EMPTY: Self = Self {
-        size: 0,
-        objs: 0,
-        index: 0,
-        pages: 0,
-    };
+    const EMPTY: Self = Self::of_shape(0, 0, 0, 0);
+
+    /// The class of `objs` slots of `size` bytes in `pages` pages.
+    pub const fn of_shape(size: u32, objs: u16, pages: u8, index: u16) -> Self {
+        let step = low_u16(size.wrapping_shr(ADDR_SHIFT));
+        let whole = 10u32.wrapping_shl(TENTHS_SHIFT);
+        let tenths = if objs == 0 {
+            0
+        } else {
+            whole.div_ceil(u16_to_u32(objs))
+        };
+        Self {
+            size,
+            tenths,
+            step,
+            // A zspage of 1 MiB, the largest, has 65536 granules.
+            last: step.wrapping_mul(objs.saturating_sub(1)),
+            objs,
+            index,
+            pages,
+        }
+    }
+
+    /// Where the slots end.
+    #[inline(always)]
+    pub const fn end(&self) -> u16 {
+        self.last.wrapping_add(self.step)
+    }
+
+    /// Whole tenths of a zspage's slots that `inuse` slots are. `inuse` is below `objs`.
+    #[inline(always)]
+    pub const fn tenths_of(&self, inuse: u16) -> u32 {
+        u16_to_u32(inuse)
+            .wrapping_mul(self.tenths)
+            .wrapping_shr(TENTHS_SHIFT)
+    }
 
     /// The class of slots of `size` bytes with chains of at most `max_chain` pages.
     const fn new(page_shift: u32, max_chain: u32, size: u32, index: u16) -> Self {
@@ -52,12 +96,7 @@ impl Geometry {
             Some(objs) => objs,
             None => 0,
         };
-        Self {
-            size,
-            objs: low_u16(objs),
-            index,
-            pages: low_u8(pages),
-        }
+        Self::of_shape(size, low_u16(objs), low_u8(pages), index)
     }
 
     /// One object fills one page, and keeps its handle in the page's descriptor.
@@ -108,8 +147,8 @@ const fn chain_size(page_size: u32, max_chain: u32, size: u32) -> u32 {
 ///
 /// # Invariants
 ///
-/// `by_index[..nr_indexes]` holds numbers below `nr_classes`, the rest is 0, and `classes[..nr_classes]` have
-/// non-zero `size`, `objs` and `pages`.
+/// `by_index[..nr_indexes + 1]` holds numbers below `nr_classes`, the rest is 0, and
+/// `classes[..nr_classes]` have non-zero `size`, `objs` and `pages`.
 pub struct ClassTable {
     /// Class indexes before merging.
     nr_indexes: u16,
@@ -117,8 +156,9 @@ pub struct ClassTable {
     nr_classes: u16,
     /// Smallest object size in bytes that is stored one to a page.
     huge_class_size: u32,
-    /// Class number of each class index.
-    by_index: [u16; MAX_INDEXES],
+    /// Class number of each class index, from the second entry on. The first is that of objects so
+    /// small that [`Self::lookup`] rounds them down to it.
+    by_index: [u16; MAX_INDEXES + 1],
     /// The classes, largest slots first.
     classes: [Geometry; MAX_INDEXES],
 }
@@ -130,7 +170,7 @@ impl ClassTable {
         nr_indexes: 0,
         nr_classes: 0,
         huge_class_size: 0,
-        by_index: [0; MAX_INDEXES],
+        by_index: [0; MAX_INDEXES + 1],
         classes: [Geometry::EMPTY; MAX_INDEXES],
     };
 
@@ -173,7 +213,11 @@ impl ClassTable {
             *self.classes.get_mut(u16_to_usize(number))? = class;
             self.nr_classes = self.nr_classes.wrapping_add(1);
         }
-        *self.by_index.get_mut(u16_to_usize(class.index))? = number;
+        // The smallest comes last, and gets the first entry too.
+        let entry = u16_to_usize(class.index);
+        self.by_index
+            .get_mut(entry..entry.wrapping_add(2))?
+            .fill(number);
         Some(())
     }
 
@@ -206,13 +250,13 @@ impl ClassTable {
     /// Sizes above the page size get the largest class, as `zs_lookup_class_index` has it.
     #[inline(always)]
     pub fn lookup(&self, page_shift: u32, size: usize) -> u16 {
-        let above = size.saturating_sub(u32_to_usize(MIN_SIZE).wrapping_sub(HEADER_SIZE));
-        let step = page_shift.wrapping_sub(8);
-        // Round up to the next step; the shift is below 64 by construction.
-        let round = 1usize.wrapping_shl(step).wrapping_sub(1);
-        let index = above.saturating_add(round).wrapping_shr(step);
-        // 0, the class of the largest slots, also for indexes above all that were set.
-        match self.by_index.get(index) {
+        let shift = page_shift.wrapping_sub(8);
+        // Up to the next step, and one more for the first entry. Positive: a step is 16 or more.
+        let round = 2usize.wrapping_shl(shift).wrapping_sub(1);
+        let round = round.wrapping_sub(u32_to_usize(MIN_SIZE).wrapping_sub(HEADER_SIZE));
+        let entry = size.saturating_add(round).wrapping_shr(shift);
+        // 0, the class of the largest slots, also for entries above all that were set.
+        match self.by_index.get(entry) {
             Some(number) => *number,
             None => 0,
         }

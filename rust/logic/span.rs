@@ -4,9 +4,12 @@
 //!
 //! Slots follow each other without gaps from the start of the first page, so a slot may begin on
 //! one page and end on the next. It never touches three: slots are at most a page long.
+//!
+//! A slot's start is in granules, as in [`Geometry`].
 
 use super::conv::{low_u16, low_u32, u16_to_u32, u32_to_usize};
 use super::size_class::Geometry;
+use super::word::ADDR_SHIFT;
 use core::ops::Range;
 
 /// The place of one slot.
@@ -23,12 +26,11 @@ pub struct Span {
 }
 
 impl Span {
-    /// The place of slot `index`.
+    /// The place of the slot at `start`.
     #[inline(always)]
-    pub const fn of(page_shift: u32, class: &Geometry, index: u16) -> Self {
+    pub const fn of(page_shift: u32, class: &Geometry, start: u16) -> Self {
         let page_size = 1u32.wrapping_shl(page_shift);
-        // Below 16 pages of 64K: fits in 32 bits.
-        let start = u16_to_u32(index).wrapping_mul(class.size);
+        let start = u16_to_u32(start).wrapping_shl(ADDR_SHIFT);
         let offset = start & page_size.wrapping_sub(1);
         let room = page_size.wrapping_sub(offset);
         let crosses = class.size > room;
@@ -41,11 +43,11 @@ impl Span {
     }
 }
 
-/// The slot that begins at byte `offset` of page `page` of the chain.
+/// Where a slot starts that begins at byte `offset` of page `page` of the chain.
 #[inline(always)]
-pub fn index_at(page_shift: u32, class: &Geometry, page: usize, offset: usize) -> u16 {
-    let start = low_start(page.wrapping_shl(page_shift).wrapping_add(offset));
-    low_u16(start.checked_div(class.size).unwrap_or(0))
+pub const fn start_at(page_shift: u32, page: usize, offset: usize) -> u16 {
+    let before = page.wrapping_shl(page_shift.wrapping_sub(ADDR_SHIFT));
+    low_u16(low_start(before | offset.wrapping_shr(ADDR_SHIFT)))
 }
 
 /// Offset in bytes of the first slot that begins on page `page` of the chain; the page size or more
@@ -67,7 +69,8 @@ pub fn first_offset(page_shift: u32, class: &Geometry, page: usize) -> usize {
     }
 }
 
-/// All slots that have a byte on page `page` of the chain, those begun on the page before included.
+/// Where the slots that have a byte on page `page` of the chain start and end, those begun on the
+/// page before included.
 pub fn overlapping(page_shift: u32, class: &Geometry, page: usize) -> Range<u16> {
     let start = low_start(page.wrapping_shl(page_shift));
     let end = start.wrapping_add(1u32.wrapping_shl(page_shift));
@@ -77,7 +80,8 @@ pub fn overlapping(page_shift: u32, class: &Geometry, page: usize) -> Range<u16>
         .checked_div(class.size)
         .unwrap_or(0)
         .wrapping_add(1);
-    low_u16(first)..low_u16(last.min(u16_to_u32(class.objs)))
+    let last = last.min(u16_to_u32(class.objs));
+    low_u16(first).wrapping_mul(class.step)..low_u16(last).wrapping_mul(class.step)
 }
 
 /// Byte offsets in a zspage fit in 32 bits: at most 16 pages of 64K.

@@ -20,7 +20,7 @@ use super::conv::{low_u32, u16_to_u32, u32_to_u64};
 /// Granule of object addresses in bytes: every class size is a multiple of it.
 pub const ADDR_ALIGN: u64 = 1 << ADDR_SHIFT;
 /// [`ADDR_ALIGN`] as a shift.
-const ADDR_SHIFT: u32 = 4;
+pub const ADDR_SHIFT: u32 = 4;
 /// Where the class number lies.
 const CLASS_SHIFT: u32 = 4;
 /// Bits of class number.
@@ -128,6 +128,12 @@ impl Word {
     #[inline(always)]
     pub const fn is_locked(self) -> bool {
         self.0 & LOCK != 0
+    }
+
+    /// Neither dead nor locked: an object that nobody uses.
+    #[inline(always)]
+    pub const fn is_idle(self) -> bool {
+        self.0 & (DEAD | LOCK) == 0
     }
 
     /// Neither dead nor split: the object can be addressed where it lies.

@@ -23,7 +23,7 @@ use core::{
 /// counted in `NR_ZSPAGES`, and owned by this value.
 pub(super) struct Chain {
     /// The first page. Changes only under the owning class's lock.
-    first: Cell<NonNull<Zpdesc>>,
+    first: Cell<First>,
     /// The page holds one huge object: there is no link, but a header in its place.
     huge: bool,
     /// How many pages were allocated physically adjacent to the one before.
@@ -32,6 +32,32 @@ pub(super) struct Chain {
 
 // SAFETY: It owns its pages; `first` changes only under the owning class's lock.
 unsafe impl Send for Chain {}
+
+/// The first page of a chain: its physical address in bytes, and [`RANGE`](Self::RANGE).
+#[derive(Clone, Copy)]
+struct First(u64);
+
+impl First {
+    /// All pages of the chain can be addressed as one range.
+    const RANGE: u64 = 1;
+
+    /// The first page, of a chain that is one range or not.
+    fn new(zpdesc: &Zpdesc, range: bool) -> Self {
+        Self(zpdesc.phys() | if range { Self::RANGE } else { 0 })
+    }
+
+    /// Physical address of the page.
+    #[inline(always)]
+    fn phys(self) -> u64 {
+        self.0 & !Self::RANGE
+    }
+
+    /// Where the range begins, if it is one.
+    #[inline(always)]
+    fn range(self) -> Option<u64> {
+        (self.0 & Self::RANGE != 0).then(|| self.0.wrapping_sub(Self::RANGE))
+    }
+}
 
 /// How scattered free memory is, to judge by the latest chains. A guess: it is changed without a
 /// lock, and all pools share it.
@@ -97,20 +123,20 @@ impl Chain {
                 }
                 None => {
                     zpdesc.set_first();
-                    first = Some(NonNull::from(zpdesc));
+                    first = Some(zpdesc);
                 }
             }
             prev = Some(zpdesc);
         }
+        let contiguous = u8_to_usize(adjacent).wrapping_add(1) == nr;
         // INVARIANT: all pages are ours, typed and linked; they are counted below.
         let chain = Self {
-            first: Cell::new(first?),
+            first: Cell::new(First::new(first?, contiguous)),
             huge,
             adjacent,
         };
         if nr > 1 {
-            let all_adjacent = u8_to_usize(adjacent).wrapping_add(1) == nr;
-            SCATTER.chain_allocated(all_adjacent);
+            SCATTER.chain_allocated(contiguous);
         }
         chain.count(1);
         Some(chain)
@@ -134,7 +160,13 @@ impl Chain {
     #[inline(always)]
     fn first(&self) -> &Zpdesc {
         // SAFETY: The first page of the chain is ours, by the invariant.
-        unsafe { self.first.get().as_ref() }
+        unsafe { Zpdesc::from_phys(self.first.get().phys()) }
+    }
+
+    /// Physical address of the first page's first byte, if all pages can be addressed as one range.
+    #[inline(always)]
+    pub(super) fn range(&self) -> Option<u64> {
+        self.first.get().range()
     }
 
     /// All pages, in order.
@@ -198,11 +230,16 @@ impl Chain {
     #[cfg(CONFIG_COMPACTION)]
     pub(super) fn replace<T: movable::Operations>(&self, old: &Zpdesc, new: &Zpdesc) {
         new.take_over(old, movable::Table::<T>::OPS);
-        match old.place().checked_sub(1) {
-            // INVARIANT: `new` has become the first page of the chain.
-            None => self.first.set(NonNull::from(new)),
-            Some(before) => self.page(before).set_next(Some(new)),
-        }
+        // INVARIANT: `new` may have become the first page of the chain. It is no range any more, unless
+        // it was the only page.
+        let first = match old.place().checked_sub(1) {
+            None => First::new(new, self.after(new).is_none()),
+            Some(before) => {
+                self.page(before).set_next(Some(new));
+                First::new(self.first(), false)
+            }
+        };
+        self.first.set(first);
     }
 
     /// Locks all pages, or none: then the first whose lock somebody has is returned.

@@ -66,18 +66,25 @@ impl<T: Listed> List<T> {
     /// What a link leads to.
     #[inline(always)]
     fn follow<'l>(link: &Link<T>) -> Option<&'l T> {
+        Self::at(link.get())
+    }
+
+    /// The value that was read out of a link.
+    #[inline(always)]
+    fn at<'l>(value: Option<NonNull<T>>) -> Option<&'l T> {
         // SAFETY: Values on a list live until they are taken off, which needs its lock.
-        link.get().map(|value| unsafe { value.as_ref() })
+        value.map(|value| unsafe { value.as_ref() })
     }
 
     /// Puts a value at the front. It is on no list.
     #[inline(always)]
     pub(super) fn push_front(&self, value: &T) {
         let place = value.place();
-        if let Some(first) = self.first() {
+        let first = self.0.get();
+        if let Some(first) = Self::at(first) {
             first.place().link.set(Some(NonNull::from(&place.next)));
         }
-        place.next.set(self.0.get());
+        place.next.set(first);
         place.link.set(Some(NonNull::from(&self.0)));
         self.0.set(Some(NonNull::from(value)));
     }
@@ -89,11 +96,12 @@ impl<T: Listed> List<T> {
         let Some(link) = place.link.get() else {
             return;
         };
-        if let Some(next) = Self::follow(&place.next) {
+        let next = place.next.get();
+        if let Some(next) = Self::at(next) {
             next.place().link.set(Some(link));
         }
         // SAFETY: What leads to a value on the list is the list's own link, or in a value on it.
-        unsafe { link.as_ref() }.set(place.next.get());
+        unsafe { link.as_ref() }.set(next);
     }
 
     /// Takes the first value off.

@@ -58,8 +58,17 @@ impl<Owner: Sync> ZspageLists<Owner> {
 
     /// Zspages in a group.
     pub(crate) fn count(&self, group: Group) -> usize {
-        let count = self.counts.get(group.index()).map_or(0, Cell::get);
-        u32_to_usize(count)
+        u32_to_usize(self.of_group(group).1.get())
+    }
+
+    /// The list of a group, and how long it is.
+    #[inline(always)]
+    fn of_group(&self, group: Group) -> (&List<Zspage<Owner>>, &Cell<u32>) {
+        let index = group.index();
+        // SAFETY: There are `NR_GROUPS` lists, and a group's index is below, by its invariant.
+        let list = unsafe { self.lists.get_unchecked(index) };
+        // SAFETY: As many counts as lists.
+        (list, unsafe { self.counts.get_unchecked(index) })
     }
 
     /// The emptiest zspage with objects and room that is not `other`, after `skip` such.
@@ -80,8 +89,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
 
     /// The zspages of a group.
     fn group(&self, group: Group) -> impl Iterator<Item = &Zspage<Owner>> {
-        let list = self.lists.get(group.index()).into_iter();
-        list.flat_map(List::iter)
+        self.of_group(group).0.iter()
     }
 
     /// The fullest zspage with objects and room that is not `other`: where compaction moves to.
@@ -99,20 +107,24 @@ impl<Owner: Sync> ZspageLists<Owner> {
     /// The first zspage of a group.
     #[inline(always)]
     pub(crate) fn first(&self, group: Group) -> Option<&Zspage<Owner>> {
-        self.lists.get(group.index())?.first()
+        self.of_group(group).0.first()
     }
 
     /// Puts a zspage on the list of its group.
     pub(crate) fn insert(&self, zspage: ZspageBox<Owner>, class: &Geometry) -> &Zspage<Owner> {
         let zspage = self.get(zspage.0);
-        self.add(zspage, Group::of(zspage.inuse(), class.objs));
+        self.add(zspage, Group::of(zspage.inuse(), class));
         zspage
     }
 
     /// Moves a zspage to the list that its number of objects now belongs to.
-    #[inline(always)]
     pub(crate) fn relist(&self, zspage: &Zspage<Owner>, class: &Geometry) {
-        let group = Group::of(zspage.inuse(), class.objs);
+        self.move_to(Group::of(zspage.inuse(), class), zspage);
+    }
+
+    /// Moves a zspage to the list of `group`, which its number of objects now belongs to.
+    #[inline(always)]
+    pub(crate) fn move_to(&self, group: Group, zspage: &Zspage<Owner>) {
         if group != zspage.group().get() {
             self.del(zspage);
             self.add(zspage, group);
@@ -151,7 +163,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
     pub(crate) fn restore(&self, isolated: Isolated<Owner>, class: &Geometry) -> &Zspage<Owner> {
         let zspage = self.get(isolated.0);
         zspage.reclaim().set(Reclaim::Not);
-        self.add(zspage, Group::of(zspage.inuse(), class.objs));
+        self.add(zspage, Group::of(zspage.inuse(), class));
         zspage
     }
 
@@ -171,10 +183,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
     /// Links a zspage.
     #[inline(always)]
     fn add(&self, zspage: &Zspage<Owner>, group: Group) {
-        let index = group.index();
-        let (Some(list), Some(count)) = (self.lists.get(index), self.counts.get(index)) else {
-            return;
-        };
+        let (list, count) = self.of_group(group);
         list.push_front(zspage);
         // INVARIANT: list, group, count and set change together.
         zspage.group().set(group);
@@ -186,10 +195,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
     #[inline(always)]
     fn del(&self, zspage: &Zspage<Owner>) {
         let group = zspage.group().get();
-        let index = group.index();
-        let (Some(list), Some(count)) = (self.lists.get(index), self.counts.get(index)) else {
-            return;
-        };
+        let (list, count) = self.of_group(group);
         list.remove(zspage);
         // INVARIANT: list, count and set change together.
         count.set(count.get().wrapping_sub(1));

@@ -92,7 +92,8 @@ impl Magazine {
     /// Takes the word that came last: its line is likely in the cache.
     #[inline(always)]
     pub(super) fn pop(&self) -> Option<FreeWord> {
-        let len = self.len.load(Ordering::Relaxed).checked_sub(1)?;
+        // Beyond all words if there was none.
+        let len = self.len.load(Ordering::Relaxed).wrapping_sub(1);
         let word = NonNull::new(self.words.get(len)?.load(Ordering::Relaxed))?;
         self.len.store(len, Ordering::Relaxed);
         // SAFETY: Free words are put here by `push` only, out of live pages.

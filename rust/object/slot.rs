@@ -10,38 +10,58 @@ use crate::logic::{
     word::Word,
 };
 use crate::zpdesc_rs::{Zpdesc, PAGE_SIZE};
-use core::ptr::{copy_nonoverlapping, NonNull};
+use core::{
+    ptr::{copy_nonoverlapping, NonNull},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// The place of one slot, while its class's lock or its object's LOCK is held.
 ///
 /// # Invariants
 ///
-/// The slot begins at the address `phys`, which lies on `zpdesc`'s page, and belongs to the zspage
-/// that does; headers never span pages (slot sizes are multiples of 16 bytes).
+/// The slot begins at the address `phys` and belongs to the zspage that the page there does; headers
+/// never span pages (slot sizes are multiples of 16 bytes).
 pub(crate) struct Slot<'g> {
-    /// The page it begins on.
-    pub(super) zpdesc: &'g Zpdesc,
     /// Physical address of its first byte.
-    pub(super) phys: u64,
+    phys: u64,
     /// It ends on the next page, and cannot be addressed as one range.
-    pub(super) split: bool,
-    /// It is a whole page, whose header is in the descriptor.
-    pub(super) huge: bool,
+    split: bool,
+    /// Its header: its first word, or, if it is a whole page, in the page's descriptor.
+    header: &'g AtomicU64,
 }
 
-impl Slot<'_> {
-    /// The slot of the object that `word`, which is split and whose LOCK the caller holds, leads
-    /// to.
-    pub(super) fn of_split(word: Word) -> Self {
+impl<'g> Slot<'g> {
+    /// The slot at a physical address, split between two pages or `huge`: a whole page.
+    ///
+    /// # Safety
+    ///
+    /// A slot of a zspage begins there, which lives as long as the value is used.
+    #[inline(always)]
+    pub(super) unsafe fn at(phys: u64, split: bool, huge: bool) -> Self {
+        let header: &'g AtomicU64 = if huge {
+            // SAFETY: It is a page of ours.
+            unsafe { Zpdesc::from_phys(phys) }.header()
+        } else {
+            // SAFETY: A slot's first word is its header, and is accessed as an atomic only.
+            unsafe { AtomicU64::from_ptr(phys_to_virt(phys)) }
+        };
+        // INVARIANT: the caller's promise.
         Self {
-            // SAFETY: The word is locked, so its page is and stays ours.
-            zpdesc: unsafe { Zpdesc::from_phys(word.phys()) },
-            phys: word.phys(),
-            split: true,
-            huge: false,
+            phys,
+            split,
+            header,
         }
     }
 
+    /// The slot of the object that `word`, which is split and whose LOCK the caller holds, leads
+    /// to.
+    pub(super) fn of_split(word: Word) -> Self {
+        // SAFETY: The word is locked, so its slot is and stays the object's.
+        unsafe { Self::at(word.phys(), true, false) }
+    }
+}
+
+impl Slot<'_> {
     /// Reads its header; `None` if there is none that was ever written.
     #[inline(always)]
     pub(crate) fn header(&self) -> Option<Header> {
@@ -57,23 +77,15 @@ impl Slot<'_> {
     /// Reads what lies in the header's place.
     #[inline(always)]
     pub(super) fn raw_header(&self) -> u64 {
-        if self.huge {
-            self.zpdesc.handle()
-        } else {
-            // SAFETY: By the invariant the header lies in a page of ours; the class's lock is held.
-            unsafe { phys_to_virt::<u64>(self.phys).read() }
-        }
+        // Relaxed: guarded by the class's lock.
+        self.header.load(Ordering::Relaxed)
     }
 
     /// Writes its header.
     #[inline(always)]
     pub(crate) fn set_header(&self, header: Header) {
-        if self.huge {
-            self.zpdesc.set_handle(header.to_raw());
-        } else {
-            // SAFETY: By the invariant the header lies in a page of ours; the class's lock is held.
-            unsafe { phys_to_virt::<u64>(self.phys).write(header.to_raw()) };
-        }
+        // Relaxed: guarded by the class's lock.
+        self.header.store(header.to_raw(), Ordering::Relaxed);
     }
 
     /// The word of an object that is in this slot now; `word` says where it was.
@@ -93,7 +105,8 @@ impl Slot<'_> {
         // A header never ends a page: slots begin at multiples of 16 bytes.
         let offset = u64_to_usize(self.phys) & (PAGE_SIZE - 1);
         let first = PAGE_SIZE.checked_sub(offset.checked_add(HEADER_SIZE)?)?;
-        let second = self.zpdesc.next()?.address();
+        // SAFETY: It begins on a page of ours, by the invariant.
+        let second = unsafe { Zpdesc::from_phys(self.phys) }.next()?.address();
         // SAFETY: The slot goes on to the end of this page, by the invariant.
         let head = unsafe { Pieces::one(start, first) };
         // SAFETY: And from the start of the next page to its own end.

@@ -25,8 +25,8 @@ use crate::logic::{
     fullness::{Group, EMPTY},
     header::Header,
     size_class::Geometry,
-    span::{first_offset, index_at, Span},
-    word::Word,
+    span::{first_offset, start_at, Span},
+    word::{Word, ADDR_SHIFT},
 };
 use crate::zpdesc_rs::{are_adjacent, Zpdesc, ZpdescRef, PAGE_SHIFT, PAGE_SIZE};
 use core::{
@@ -55,7 +55,7 @@ pub(crate) struct Zspage<Owner> {
     /// Its pages.
     chain: Chain,
     /// Which slots are free.
-    slots: Cell<Slots>,
+    slots: Slots,
     /// The list it is on.
     group: Cell<Group>,
     /// Whether it is under reclaim.
@@ -117,7 +117,7 @@ impl<Owner: Migrate> ZspageBox<Owner> {
             by_age: Links::new(),
             owner: NonNull::from(owner),
             chain,
-            slots: Cell::new(Slots::new()),
+            slots: Slots::new(),
             group: Cell::new(EMPTY),
             reclaim: Cell::new(Reclaim::Not),
         };
@@ -235,58 +235,71 @@ impl<Owner: Sync> Zspage<Owner> {
     /// Slots that are allocated.
     #[inline(always)]
     pub(crate) fn inuse(&self) -> u16 {
-        self.slots.get().inuse()
+        self.slots.inuse()
     }
 
     /// Which slots are free.
     #[inline(always)]
-    pub(crate) fn slots(&self) -> Slots {
-        self.slots.get()
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.slots
     }
 
-    /// Records which slots are free.
+    /// The slot of `class` at `start`, which is not beyond the last.
     #[inline(always)]
-    pub(crate) fn set_slots(&self, slots: Slots) {
-        self.slots.set(slots);
+    pub(crate) fn slot(&self, class: &Geometry, start: u16) -> Slot<'_> {
+        let (phys, split) = match self.chain.range() {
+            Some(range) => (range.wrapping_add(bytes(start)), false),
+            None => self.find_in_pages(class, start),
+        };
+        // SAFETY: Slots follow each other from the start of the chain.
+        unsafe { Slot::at(phys, split, class.is_huge()) }
     }
 
-    /// The slot `index`, below the class's number of objects.
-    #[inline(always)]
-    pub(crate) fn slot(&self, class: &Geometry, index: u16) -> Slot<'_> {
-        let span = Span::of(PAGE_SHIFT, class, index);
+    /// Where the slot at `start` is, in pages that are not one range, and whether it is split.
+    #[inline(never)]
+    fn find_in_pages(&self, class: &Geometry, start: u16) -> (u64, bool) {
+        let span = Span::of(PAGE_SHIFT, class, start);
         let zpdesc = self.chain.page(span.page);
-        // INVARIANT: the span lies in this chain.
-        Slot {
-            zpdesc,
-            phys: zpdesc.phys() | usize_to_u64(span.offset),
-            split: span.crosses && !goes_on(zpdesc),
-            huge: class.is_huge(),
-        }
+        let phys = zpdesc.phys() | usize_to_u64(span.offset);
+        (phys, span.crosses && !goes_on(zpdesc))
     }
 
     /// The objects in the slots of `range`, in order. Slots that were never used are left out.
     #[inline(always)]
     pub(crate) fn objects(&self, class: &Geometry, range: Range<u16>) -> Objects<'_> {
-        // Above the bump index lies what the page held before it was ours.
-        let end = range.end.min(self.slots().bump());
-        let start = Span::of(PAGE_SHIFT, class, range.start);
-        let zpdesc = self.chain.page(start.page);
+        // Above the bump pointer lies what the page held before it was ours.
+        let (start, end) = (range.start, range.end.min(self.slots.bump()));
         let size = u32_to_u64(class.size);
+        let huge = class.is_huge();
+        if let Some(all) = self.chain.range() {
+            // INVARIANT: the range is as good as one page.
+            return Objects {
+                size,
+                huge,
+                zpdesc: self.chain.page(0),
+                next: all.wrapping_add(bytes(start)),
+                stop: all.wrapping_add(bytes(end)),
+                beyond: 0,
+                step: class.step,
+                start,
+            };
+        }
+        let span = Span::of(PAGE_SHIFT, class, start);
+        let zpdesc = self.chain.page(span.page);
         let page = zpdesc.phys();
-        // All in bytes from the start of the page that the first slot begins on.
-        let before = usize_to_u64(start.page.wrapping_mul(PAGE_SIZE));
-        let end = u32_to_u64(u16_to_u32(end))
-            .wrapping_mul(size)
-            .saturating_sub(before);
-        // INVARIANT: `start` is where the first slot is.
+        // In bytes from the start of the page that the first slot begins on.
+        let before = usize_to_u64(span.page.wrapping_mul(PAGE_SIZE));
+        let end = bytes(end).saturating_sub(before);
+        // INVARIANT: `span` is where the first slot is.
         Objects {
             size,
-            huge: class.is_huge(),
+            huge,
             zpdesc,
-            next: page.wrapping_add(usize_to_u64(start.offset)),
+            next: page.wrapping_add(usize_to_u64(span.offset)),
             stop: page.wrapping_add(end.min(PAGE_BYTES)),
             beyond: end.saturating_sub(PAGE_BYTES),
-            index: range.start,
+            step: class.step,
+            start,
         }
     }
 
@@ -301,32 +314,26 @@ impl<Owner: Sync> Zspage<Owner> {
     }
 
     /// The slot that the object of `word` is in, which begins on `zpdesc`, for access to its header;
-    /// and its index.
+    /// and where it starts.
     #[inline(always)]
-    pub(crate) fn slot_of<'g>(
-        &'g self,
-        class: &Geometry,
-        zpdesc: &'g Zpdesc,
-        word: Word,
-    ) -> (Slot<'g>, u16) {
+    pub(crate) fn slot_of<'g>(&'g self, zpdesc: &'g Zpdesc, word: Word) -> (Slot<'g>, u16) {
         let offset = u64_to_usize(word.phys()) & (PAGE_SIZE - 1);
-        let index = index_at(PAGE_SHIFT, class, zpdesc.place(), offset);
-        // INVARIANT: an object's word leads to its slot. Only its header is of interest now, so
-        // `split` is not worked out.
-        let slot = Slot {
-            zpdesc,
-            phys: word.phys(),
-            split: false,
-            huge: word.is_huge(),
-        };
-        (slot, index)
+        // SAFETY: An object's word leads to its slot.
+        let slot = unsafe { Slot::at(word.phys(), word.is_split(), word.is_huge()) };
+        (slot, start_at(PAGE_SHIFT, zpdesc.place(), offset))
     }
+}
+
+/// Bytes before the slot at `start`, in its zspage.
+#[inline(always)]
+fn bytes(start: u16) -> u64 {
+    u32_to_u64(u16_to_u32(start)) << ADDR_SHIFT
 }
 
 /// An object found by its slot.
 pub(crate) struct Found<'g> {
-    /// Index of its slot.
-    pub(crate) index: u16,
+    /// Where its slot starts in the zspage.
+    pub(crate) start: u16,
     /// Its slot.
     pub(crate) slot: Slot<'g>,
     /// The handle that the slot's header says.
@@ -344,8 +351,9 @@ impl Found<'_> {
 ///
 /// # Invariants
 ///
-/// The next slot has the index `index` and begins at `next`, on the page of `zpdesc`, if that is below
-/// `stop`. Otherwise it begins on the next page, if `next` is below the end there.
+/// The next slot starts at `start` in the zspage, and begins at the address `next`, on the page of
+/// `zpdesc`, if that is below `stop`. Otherwise it begins on the next page, if `next` is below the end
+/// there. A zspage whose pages are one range is seen as one page.
 #[derive(Clone)]
 pub(crate) struct Objects<'g> {
     /// Slot size in bytes.
@@ -360,23 +368,13 @@ pub(crate) struct Objects<'g> {
     stop: u64,
     /// Bytes of slots on the pages after it.
     beyond: u64,
-    /// Index of the next slot.
-    index: u16,
+    /// Slot size in granules.
+    step: u16,
+    /// Where the next slot starts.
+    start: u16,
 }
 
-impl<'g> Objects<'g> {
-    /// The same objects, now that the page `old` was replaced by `new`. None was taken yet.
-    #[cfg(CONFIG_COMPACTION)]
-    pub(crate) fn after_replacing(mut self, old: &Zpdesc, new: &'g Zpdesc) -> Self {
-        if core::ptr::eq(self.zpdesc, old) {
-            let by = new.phys().wrapping_sub(old.phys());
-            self.zpdesc = new;
-            self.next = self.next.wrapping_add(by);
-            self.stop = self.stop.wrapping_add(by);
-        }
-        self
-    }
-
+impl Objects<'_> {
     /// Goes on to the next page, if slots begin there.
     #[inline(always)]
     fn next_page(&mut self) -> Option<()> {
@@ -404,21 +402,17 @@ impl<'g> Iterator for Objects<'g> {
             if self.next >= self.stop {
                 self.next_page()?;
             }
-            let (phys, index) = (self.next, self.index);
+            let (phys, start) = (self.next, self.start);
             // INVARIANT: the slot after this one.
             self.next = phys.wrapping_add(self.size);
-            self.index = index.wrapping_add(1);
+            self.start = start.wrapping_add(self.step);
             // If the slots end on this page, none crosses its end.
-            let crosses = self.next > self.stop;
-            let slot = Slot {
-                zpdesc: self.zpdesc,
-                phys,
-                split: crosses && !goes_on(self.zpdesc),
-                huge: self.huge,
-            };
+            let split = self.next > self.stop && !goes_on(self.zpdesc);
+            // SAFETY: Slots follow each other, and `next` was where one begins.
+            let slot = unsafe { Slot::at(phys, split, self.huge) };
             if let Some(handle) = handle_in(slot.raw_header()) {
                 return Some(Found {
-                    index,
+                    start,
                     slot,
                     handle,
                 });

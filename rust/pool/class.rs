@@ -62,13 +62,13 @@ pub(crate) enum Misuse {
 
 /// What is left over when an object is freed: the caller disposes of it without the class's lock.
 #[must_use]
-pub(crate) struct Freed {
-    /// The word that was its handle; none if reclaim will see to it.
-    pub(super) word: Option<FreeWord>,
-    /// Its zspage, if it was the last object.
-    pub(super) emptied: Option<Emptied>,
-    /// The class is sparse now.
-    pub(super) sparse: bool,
+pub(crate) enum Freed {
+    /// The word that was its handle.
+    Object(FreeWord),
+    /// The same, and its zspage: it was the last object.
+    Last(FreeWord, Emptied),
+    /// Nothing: reclaim will see to it.
+    Deferred,
 }
 
 /// A zspage without objects that has left its class's lists; or the page of it that somebody has
@@ -173,7 +173,7 @@ impl ClassGuard<'_> {
         zspage: ZspageBox<SizeClass>,
         word: FreeWord,
     ) -> Result<Handle, FreeWord> {
-        self.zspages_changed(1);
+        Self::zspages_changed(self.class, 1);
         let zspage = self.lists.insert(zspage, &self.class.geometry);
         self.alloc_in(zspage, word)
     }
@@ -181,13 +181,15 @@ impl ClassGuard<'_> {
     /// Allocates an object in a zspage with room.
     #[inline(always)]
     fn alloc_in(&self, zspage: &Zspage<SizeClass>, word: FreeWord) -> Result<Handle, FreeWord> {
+        let geometry = &self.class.geometry;
         let Some(slot) = self.take_slot(zspage) else {
-            self.lists.relist(zspage, &self.class.geometry);
+            self.lists.relist(zspage, geometry);
             return Err(word);
         };
         slot.set_header(Header::Allocated(word.handle().addr()));
         let handle = word.publish(slot.word(self.class.blank));
-        self.lists.relist(zspage, &self.class.geometry);
+        let group = Group::of_used(zspage.inuse(), geometry);
+        self.lists.move_to(group, zspage);
         add(&self.class.inuse, 1);
         if let Some(lru) = &self.class.lru {
             lru.touch(zspage);
@@ -200,22 +202,24 @@ impl ClassGuard<'_> {
     pub(super) fn take_slot<'g>(&self, zspage: &'g Zspage<SizeClass>) -> Option<Slot<'g>> {
         let geometry = &self.class.geometry;
         let slots = zspage.slots();
-        match slots.next(geometry.objs)? {
-            FreeSlot::Fresh(index) => {
-                zspage.set_slots(slots.take_fresh());
-                Some(zspage.slot(geometry, index))
+        let free = slots.next(geometry)?;
+        let slot = zspage.slot(geometry, free.start());
+        let sound = match free {
+            FreeSlot::Fresh(_) => {
+                slots.take_fresh(geometry);
+                true
             }
-            FreeSlot::Recycled(index) => {
-                let slot = zspage.slot(geometry, index);
-                let Some(Header::Free(next)) = slot.header() else {
-                    zspage.set_slots(slots.sealed(geometry.objs));
-                    overwritten();
-                    return None;
-                };
-                zspage.set_slots(slots.take_recycled(next));
-                Some(slot)
-            }
+            FreeSlot::Recycled(_) => match slot.header() {
+                Some(Header::Free(next)) => slots.take_recycled(geometry, next),
+                _ => false,
+            },
+        };
+        if !sound {
+            slots.seal(geometry.objs);
+            overwritten();
+            return None;
         }
+        Some(slot)
     }
 
     /// Frees an object.
@@ -223,79 +227,82 @@ impl ClassGuard<'_> {
     pub(super) fn free(&self, handle: Handle) -> Result<Freed, Misuse> {
         let geometry = &self.class.geometry;
         let word = handle.load();
-        if word.is_dead() {
-            return Err(Misuse::Dead);
-        }
-        // Movers hold LOCK under this lock only, so it is a mapper's.
-        if word.is_locked() {
-            return Err(Misuse::Mapped);
+        if !word.is_idle() {
+            // Movers hold LOCK under this lock only, so it is a mapper's.
+            return Err(if word.is_dead() {
+                Misuse::Dead
+            } else {
+                Misuse::Mapped
+            });
         }
         let (zspage, zpdesc) = Zspage::at(self.class, word.phys()).ok_or(Misuse::Foreign)?;
-        let (slot, index) = zspage.slot_of(geometry, zpdesc, word);
+        let (slot, start) = zspage.slot_of(zpdesc, word);
         if !slot.has_header(Header::Allocated(handle.addr())) {
             return Err(Misuse::Foreign);
         }
         if zspage.reclaim().get() != Reclaim::Not {
             Self::defer_free(zspage, &slot, handle, word);
-            return Ok(Freed {
-                word: None,
-                emptied: None,
-                sparse: false,
-            });
+            return Ok(Freed::Deferred);
         }
-        let word = Some(self.release(zspage, &slot, index, handle));
-        let emptied = if zspage.inuse() == 0 {
-            Some(self.remove(zspage))
-        } else {
-            self.lists.relist(zspage, geometry);
-            None
-        };
-        Ok(Freed {
-            word,
-            emptied,
-            sparse: self.class.is_sparse(),
-        })
+        let (word, inuse) = self.release(zspage, &slot, start, handle);
+        if inuse == 0 {
+            let emptied = Self::take_off(self.class, &self.lists, zspage);
+            return Ok(Freed::Last(word, emptied));
+        }
+        self.lists
+            .move_to(Group::of_partial(inuse, geometry), zspage);
+        Ok(Freed::Object(word))
     }
 
-    /// Frees an object, and leaves its zspage where it is.
+    /// Frees an object, and leaves its zspage where it is. Returns its word, and how many objects the
+    /// zspage still has.
     #[inline(always)]
     pub(super) fn release(
         &self,
         zspage: &Zspage<SizeClass>,
         slot: &Slot<'_>,
-        index: u16,
+        start: u16,
         handle: Handle,
-    ) -> FreeWord {
-        Self::release_slot(zspage, slot, index);
+    ) -> (FreeWord, u16) {
+        let inuse = Self::release_slot(zspage, slot, start);
         add(&self.class.inuse, usize::MAX);
-        FreeWord::retire(handle)
+        (FreeWord::retire(handle), inuse)
     }
 
-    /// Makes an allocated slot a free one.
+    /// Makes an allocated slot a free one. Returns how many objects the zspage still has.
     #[inline(always)]
-    pub(super) fn release_slot(zspage: &Zspage<SizeClass>, slot: &Slot<'_>, index: u16) {
-        let (slots, link) = zspage.slots().release(index);
-        slot.set_header(link);
-        zspage.set_slots(slots);
+    pub(super) fn release_slot(zspage: &Zspage<SizeClass>, slot: &Slot<'_>, start: u16) -> u16 {
+        slot.set_header(zspage.slots().release(start));
+        zspage.inuse()
     }
 
     /// Takes a zspage off the lists, or finds out which page of it somebody has locked: then it
     /// stays, on the list of its group.
     pub(super) fn remove(&self, zspage: &Zspage<SizeClass>) -> Emptied {
-        if let Some(lru) = &self.class.lru {
+        Self::take_off(self.class, &self.lists, zspage)
+    }
+
+    /// [`Self::remove`] from the lists of `class`, which is locked.
+    #[cold]
+    #[inline(never)]
+    fn take_off(
+        class: &SizeClass,
+        lists: &ZspageLists<SizeClass>,
+        zspage: &Zspage<SizeClass>,
+    ) -> Emptied {
+        if let Some(lru) = &class.lru {
             lru.forget(zspage);
         }
-        let removed = self.lists.remove(zspage);
+        let removed = lists.remove(zspage);
         match removed {
-            Ok(_) => self.zspages_changed(usize::MAX),
-            Err(_) => self.lists.relist(zspage, &self.class.geometry),
+            Ok(_) => Self::zspages_changed(class, usize::MAX),
+            Err(_) => lists.relist(zspage, &class.geometry),
         }
         removed
     }
 
     /// Adds to the number of zspages.
-    fn zspages_changed(&self, by: usize) {
-        let class = self.class;
+    fn zspages_changed(class: &SizeClass, by: usize) {
         add(&class.zspages, by);
         let sparse_below = class.count().sparse_below(&class.geometry);
         class.sparse_below.store(sparse_below, Ordering::Relaxed);

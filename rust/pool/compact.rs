@@ -131,7 +131,7 @@ impl ClassGuard<'_> {
         };
         let mut to = first;
         let mut stuck = true;
-        for object in from.objects(geometry, 0..geometry.objs).take(BUDGET) {
+        for object in from.objects(geometry, 0..geometry.end()).take(BUDGET) {
             if to.inuse() == geometry.objs {
                 self.lists.relist(to, geometry);
                 let Some(next) = self.lists.fullest_but(from) else {
@@ -177,7 +177,7 @@ impl ClassGuard<'_> {
             .slot
             .copy_to(&slot, u32_to_usize(self.class.geometry().size));
         slot.set_header(Header::Allocated(object.handle.addr()));
-        Self::release_slot(from, &object.slot, object.index);
+        Self::release_slot(from, &object.slot, object.start);
         object.handle.unlock(slot.word(word));
         true
     }

@@ -3,7 +3,7 @@
 //! Allocating and freeing objects.
 
 use super::{
-    class::{Misuse, SizeClass},
+    class::{Emptied, Freed, Misuse, SizeClass},
     Pool,
 };
 use crate::kapi::{gfp::Gfp, global, warn::warn};
@@ -21,11 +21,8 @@ impl Pool {
     /// `EINVAL` if `size` is 0, `ENOSPC` if it is above `PAGE_SIZE`, `ENOMEM`.
     #[inline(always)]
     pub(crate) fn malloc(&self, size: usize, gfp: Gfp) -> Result<Handle> {
-        if size == 0 {
-            return Err(EINVAL);
-        }
-        if size > PAGE_SIZE {
-            return Err(ENOSPC);
+        if !(1..=PAGE_SIZE).contains(&size) {
+            return Err(if size == 0 { EINVAL } else { ENOSPC });
         }
         let number = u16_to_usize(self.shared.classes().lookup(PAGE_SHIFT, size));
         let class = self.classes.get(number).ok_or(EINVAL)?;
@@ -63,19 +60,22 @@ impl Pool {
         };
         let freed = class.lock().free(handle);
         match freed {
-            Ok(freed) => {
-                if let Some(word) = freed.word {
-                    self.shared.words.free(word);
-                }
-                if let Some(emptied) = freed.emptied {
-                    self.dispose(class, emptied);
-                }
-                if freed.sparse && global::background_compaction() {
-                    self.keeper.suggest(self);
-                }
-            }
-            Err(misuse) => Self::misused(misuse),
+            Ok(Freed::Object(word)) => self.shared.words.free(word),
+            Ok(Freed::Last(word, emptied)) => self.freed_last(class, word, emptied),
+            Ok(Freed::Deferred) => return,
+            Err(misuse) => return Self::misused(misuse),
         }
+        if class.is_sparse() && global::background_compaction() {
+            self.keeper.suggest(self);
+        }
+    }
+
+    /// Gives back the word of a zspage's last object, and the zspage.
+    #[cold]
+    #[inline(never)]
+    fn freed_last(&'static self, class: &SizeClass, word: FreeWord, emptied: Emptied) {
+        self.shared.words.free(word);
+        self.dispose(class, emptied);
     }
 
     /// Reports a caller's bug.

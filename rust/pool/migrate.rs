@@ -52,7 +52,7 @@ impl ClassGuard<'_> {
     fn migrate(&self, zspage: &Zspage<SizeClass>, old: &Zpdesc, new: &Zpdesc) -> Result<(), InUse> {
         let geometry = self.class.geometry();
         let range = overlapping(PAGE_SHIFT, geometry, old.place());
-        let objects = zspage.objects(geometry, range);
+        let objects = zspage.objects(geometry, range.clone());
         // From the first LOCK to the last release: mappers spin on them.
         let _guard = MoverGuard::new();
         let mut locked: usize = 0;
@@ -67,7 +67,7 @@ impl ClassGuard<'_> {
             locked = locked.wrapping_add(1);
         }
         zspage.replace(old, new);
-        for object in objects.after_replacing(old, new) {
+        for object in zspage.objects(geometry, range) {
             let word = object.handle.load().unlocked();
             object.handle.unlock(object.slot.word(word));
         }

@@ -178,8 +178,8 @@ impl ClassGuard<'_> {
         zspage.reclaim().set(Reclaim::Freed);
     }
 
-    /// The first object after `last`, the one that the handler has just evicted, with the index of
-    /// its slot. None if nothing is left, or has to stay: an object is in use, or was not freed
+    /// The first object after `last`, the one that the handler has just evicted, with where its
+    /// slot starts. None if nothing is left, or has to stay: an object is in use, or was not freed
     /// although the handler said so.
     fn next_to_evict(
         &self,
@@ -189,16 +189,16 @@ impl ClassGuard<'_> {
         let geometry = self.class.geometry();
         let zspage = self.lists.isolated(isolated);
         let mut from = 0;
-        if let Some((index, handle)) = last {
-            let slot = zspage.slot(geometry, index);
+        if let Some((start, handle)) = last {
+            let slot = zspage.slot(geometry, start);
             if slot.has_header(Header::Allocated(handle.addr())) {
                 return None;
             }
-            from = index.wrapping_add(1);
+            from = start.wrapping_add(geometry.step);
         }
-        let mut objects = zspage.objects(geometry, from..geometry.objs);
+        let mut objects = zspage.objects(geometry, from..geometry.end());
         let object = objects.find(|object| !object.is_deferred())?;
-        (!object.handle.is_locked()).then_some((object.index, object.handle))
+        (!object.handle.is_locked()).then_some((object.start, object.handle))
     }
 
     /// Frees the objects whose free was deferred, from slot `from` on, at most as many as there is
@@ -209,17 +209,19 @@ impl ClassGuard<'_> {
         if from == 0 {
             zspage.reclaim().set(Reclaim::Under);
         }
-        let mut end = from.saturating_add(BUDGET).min(geometry.objs);
+        let some = BUDGET.saturating_mul(geometry.step);
+        let mut end = from.saturating_add(some).min(geometry.end());
         for object in zspage.objects(geometry, from..end) {
             if words.is_full() {
-                end = object.index;
+                end = object.start;
                 break;
             }
             if object.is_deferred() {
-                words.push(self.release(zspage, &object.slot, object.index, object.handle));
+                let (word, _) = self.release(zspage, &object.slot, object.start, object.handle);
+                words.push(word);
             }
         }
-        if end < geometry.objs {
+        if end < geometry.end() {
             return Settled::Partly(isolated, end);
         }
         if zspage.reclaim().get() == Reclaim::Freed {

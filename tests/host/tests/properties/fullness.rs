@@ -5,7 +5,15 @@
 use crate::{config, shapes};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use zsmalloc_logic_tests::logic::fullness::{Group, GroupSet, EMPTY, FULL, NR_GROUPS};
+use zsmalloc_logic_tests::logic::{
+    fullness::{Group, GroupSet, EMPTY, FULL, NR_GROUPS},
+    size_class::Geometry,
+};
+
+/// A class of so many slots.
+fn class(objs: u16) -> Geometry {
+    Geometry::of_shape(32, objs, 1, 0)
+}
 
 /// The group as a number: how many tenths are begun; 0 for none, 11 for all.
 fn tenths_begun(inuse: u32, objs: u32) -> usize {
@@ -23,12 +31,18 @@ fn every_count_of_every_class_is_in_its_group() {
     let sizes: BTreeSet<u16> = shapes().iter().map(|(_, class)| class.objs).collect();
     for objs in sizes {
         for inuse in 0..=objs {
-            let group = Group::of(inuse, objs);
+            let group = Group::of(inuse, &class(objs));
             let theirs = tenths_begun(u32::from(inuse), u32::from(objs));
             assert_eq!(group.index(), theirs, "{inuse} of {objs}");
             assert_eq!(group == EMPTY, inuse == 0);
             assert_eq!(group == FULL, inuse == objs);
             assert_eq!(group.is_partial(), inuse != 0 && inuse != objs);
+            if inuse != 0 {
+                assert_eq!(group, Group::of_used(inuse, &class(objs)));
+            }
+            if group.is_partial() {
+                assert_eq!(group, Group::of_partial(inuse, &class(objs)));
+            }
         }
     }
 }
@@ -37,7 +51,8 @@ fn every_count_of_every_class_is_in_its_group() {
 fn a_fuller_zspage_is_never_in_an_emptier_group() {
     for objs in 1..=300 {
         for inuse in 0..objs {
-            assert!(Group::of(inuse, objs) <= Group::of(inuse + 1, objs));
+            let [less, more] = [inuse, inuse + 1].map(|inuse| Group::of(inuse, &class(objs)));
+            assert!(less <= more);
         }
     }
 }
@@ -60,7 +75,15 @@ proptest! {
 
     #[test]
     fn counts_out_of_range_stay_in_range(inuse: u16, objs: u16) {
-        prop_assert!(Group::of(inuse, objs).index() < NR_GROUPS);
+        let class = class(objs);
+        let groups = [
+            Group::of(inuse, &class),
+            Group::of_used(inuse, &class),
+            Group::of_partial(inuse, &class),
+        ];
+        for group in groups {
+            prop_assert!(group.index() < NR_GROUPS);
+        }
     }
 
     #[test]

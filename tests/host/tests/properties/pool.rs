@@ -11,7 +11,7 @@ use zsmalloc_logic_tests::logic::{
     fullness::{Group, EMPTY, FULL},
     header::{Header, HEADER_SIZE},
     size_class::{ClassTable, Geometry},
-    span::{index_at, overlapping, Span},
+    span::{overlapping, start_at, Span},
     stats::ClassCount,
     word::Word,
 };
@@ -77,14 +77,14 @@ impl Pool {
     }
 
     /// Frame and offset of a slot.
-    fn place(&self, zspage: &Zspage, index: u16) -> (usize, Span) {
-        let span = Span::of(self.shift, &self.geometry(zspage.class), index);
+    fn place(&self, zspage: &Zspage, start: u16) -> (usize, Span) {
+        let span = Span::of(self.shift, &self.geometry(zspage.class), start);
         (zspage.frames[span.page], span)
     }
 
     /// The word of an object in a slot.
-    fn word(&self, zspage: &Zspage, index: u16) -> Word {
-        let (frame, span) = self.place(zspage, index);
+    fn word(&self, zspage: &Zspage, start: u16) -> Word {
+        let (frame, span) = self.place(zspage, start);
         let split = span.crosses && zspage.frames[span.page + 1] != frame + 1;
         let phys = (frame << self.shift) + span.offset;
         Word::live(
@@ -96,8 +96,8 @@ impl Pool {
     }
 
     /// The header of a slot.
-    fn header(&self, zspage: &Zspage, index: u16) -> Header {
-        let (frame, span) = self.place(zspage, index);
+    fn header(&self, zspage: &Zspage, start: u16) -> Header {
+        let (frame, span) = self.place(zspage, start);
         let page = self.frames[frame].as_ref().unwrap();
         let raw = if self.geometry(zspage.class).is_huge() {
             page.link
@@ -108,10 +108,10 @@ impl Pool {
     }
 
     /// Writes the header of a slot.
-    fn set_header(&mut self, zspage: usize, index: u16, header: Header) {
+    fn set_header(&mut self, zspage: usize, start: u16, header: Header) {
         let zspage = &self.zspages[&zspage];
         let huge = self.geometry(zspage.class).is_huge();
-        let (frame, span) = self.place(zspage, index);
+        let (frame, span) = self.place(zspage, start);
         let page = self.frames[frame].as_mut().unwrap();
         if huge {
             page.link = header.to_raw();
@@ -154,23 +154,23 @@ impl Pool {
     /// Takes a slot of a zspage with room.
     fn take_slot(&mut self, number: usize) -> u16 {
         let zspage = &self.zspages[&number];
-        let (index, slots) = match zspage.slots.next(self.geometry(zspage.class).objs).unwrap() {
-            Slot::Fresh(index) => (index, zspage.slots.take_fresh()),
-            Slot::Recycled(index) => match self.header(zspage, index) {
-                Header::Free(next) => (index, zspage.slots.take_recycled(next)),
+        let class = self.geometry(zspage.class);
+        let free = zspage.slots.next(&class).unwrap();
+        match free {
+            Slot::Fresh(_) => zspage.slots.take_fresh(&class),
+            Slot::Recycled(start) => match self.header(zspage, start) {
+                Header::Free(next) => assert!(zspage.slots.take_recycled(&class, next)),
                 other => panic!("a free slot holds {other:?}"),
             },
-        };
-        self.zspages.get_mut(&number).unwrap().slots = slots;
-        index
+        }
+        free.start()
     }
 
     /// Frees a slot, and the zspage with the last one.
-    fn give_slot(&mut self, number: usize, index: u16) {
-        let (slots, link) = self.zspages[&number].slots.release(index);
-        self.set_header(number, index, link);
-        self.zspages.get_mut(&number).unwrap().slots = slots;
-        if slots.inuse() == 0 {
+    fn give_slot(&mut self, number: usize, start: u16) {
+        let link = self.zspages[&number].slots.release(start);
+        self.set_header(number, start, link);
+        if self.zspages[&number].slots.inuse() == 0 {
             for frame in self.zspages.remove(&number).unwrap().frames {
                 self.frames[frame] = None;
             }
@@ -179,8 +179,8 @@ impl Pool {
 
     /// The zspages of a class in the groups from `EMPTY` to below `FULL`, emptiest first.
     fn with_room(&self, class: u16) -> Vec<usize> {
-        let objs = self.geometry(class).objs;
-        let group = |zspage: &Zspage| Group::of(zspage.slots.inuse(), objs);
+        let geometry = self.geometry(class);
+        let group = |zspage: &Zspage| Group::of(zspage.slots.inuse(), &geometry);
         let ours = self
             .zspages
             .iter()
@@ -227,10 +227,10 @@ impl Pool {
         let class = self.table.lookup(self.shift, size);
         let room = self.with_room(class).pop();
         let number = room.unwrap_or_else(|| self.open(class, wish));
-        let index = self.take_slot(number);
+        let start = self.take_slot(number);
         let handle = self.words.len();
-        self.set_header(number, index, Header::Allocated(handle * 8));
-        self.words.push(self.word(&self.zspages[&number], index));
+        self.set_header(number, start, Header::Allocated(handle * 8));
+        self.words.push(self.word(&self.zspages[&number], start));
         handle
     }
 
@@ -239,13 +239,12 @@ impl Pool {
         let word = self.words[handle];
         let phys = usize::try_from(word.phys()).unwrap();
         let page = self.frames[phys >> self.shift].as_ref().unwrap();
-        let geometry = self.geometry(u16::try_from(word.class()).unwrap());
-        let index = index_at(self.shift, &geometry, page.place, phys % (1 << self.shift));
+        let start = start_at(self.shift, page.place, phys % (1 << self.shift));
         assert_eq!(
-            self.header(&self.zspages[&page.zspage], index),
+            self.header(&self.zspages[&page.zspage], start),
             Header::Allocated(handle * 8)
         );
-        (page.zspage, index)
+        (page.zspage, start)
     }
 
     /// Moves a page to a frame near another one.
@@ -260,10 +259,11 @@ impl Pool {
             self.frames[zspage.frames[before]].as_mut().unwrap().link = new as u64;
         }
         let zspage = &self.zspages[&number];
-        for index in overlapping(self.shift, &self.geometry(zspage.class), place) {
-            if index < zspage.slots.bump() {
-                if let Some(addr) = self.header(zspage, index).handle() {
-                    let word = self.word(zspage, index);
+        let class = self.geometry(zspage.class);
+        for start in overlapping(self.shift, &class, place).step_by(usize::from(class.step)) {
+            if start < zspage.slots.bump() {
+                if let Some(addr) = self.header(zspage, start).handle() {
+                    let word = self.word(zspage, start);
                     self.words[addr / 8] = self.words[addr / 8].moved(word.phys(), word.is_split());
                 }
             }
@@ -277,18 +277,19 @@ impl Pool {
             return;
         };
         let bump = self.zspages[&from].slots.bump();
-        let header = |index: &u16| self.header(&self.zspages[&from], *index).handle().is_some();
-        let Some(index) = (0..bump).find(header).filter(|_| from != to) else {
+        let header = |start: &u16| self.header(&self.zspages[&from], *start).handle().is_some();
+        let mut starts = (0..bump).step_by(usize::from(self.geometry(class).step));
+        let Some(start) = starts.find(header).filter(|_| from != to) else {
             return;
         };
-        let handle = self.header(&self.zspages[&from], index).handle().unwrap() / 8;
+        let handle = self.header(&self.zspages[&from], start).handle().unwrap() / 8;
         let bytes = self.read(handle, self.geometry(class).size as usize - HEADER_SIZE);
         let there = self.take_slot(to);
         self.set_header(to, there, Header::Allocated(handle * 8));
         let word = self.word(&self.zspages[&to], there);
         self.words[handle] = self.words[handle].moved(word.phys(), word.is_split());
         self.write(handle, &bytes);
-        self.give_slot(from, index);
+        self.give_slot(from, start);
     }
 
     /// Pages held, by what is there and by what the statistics say.
@@ -362,9 +363,9 @@ fn run(shift: u32, chain: u32, sizes: &[usize], steps: Vec<Step>) {
             _ if objects.is_empty() => {}
             Step::Free(which) => {
                 let (handle, _) = objects.swap_remove(which.index(objects.len()));
-                let (zspage, index) = pool.find(handle);
+                let (zspage, start) = pool.find(handle);
                 pool.words[handle] = Word::dead(0);
-                pool.give_slot(zspage, index);
+                pool.give_slot(zspage, start);
             }
             Step::Write(which, seed) => {
                 let which = which.index(objects.len());
@@ -391,8 +392,8 @@ fn run(shift: u32, chain: u32, sizes: &[usize], steps: Vec<Step>) {
         pool.check_pages();
     }
     for (handle, _) in objects {
-        let (zspage, index) = pool.find(handle);
-        pool.give_slot(zspage, index);
+        let (zspage, start) = pool.find(handle);
+        pool.give_slot(zspage, start);
     }
     assert!(pool.zspages.is_empty() && pool.frames.iter().all(Option::is_none));
 }

@@ -4,7 +4,7 @@
 
 use zsmalloc_logic_tests::logic::{
     size_class::Geometry,
-    span::{first_offset, index_at, overlapping, Span},
+    span::{first_offset, overlapping, start_at, Span},
 };
 
 /// Where a slot was drawn.
@@ -27,11 +27,9 @@ fn all_shapes() -> Vec<(u32, Geometry)> {
         .step_by(48)
         .chain([512, 1024, 1536, 2048, 4096]);
     let others = sizes.flat_map(|size| (1..=16u8).map(move |pages| (size, pages)));
-    let geometry = |(size, pages): (u32, u8)| Geometry {
-        size,
-        objs: u16::try_from(u32::from(pages) * 4096 / size).unwrap(),
-        index: 0,
-        pages,
+    let geometry = |(size, pages): (u32, u8)| {
+        let objs = u16::try_from(u32::from(pages) * 4096 / size).unwrap();
+        Geometry::of_shape(size, objs, pages, 0)
     };
     let others = others.map(|shape| (12, geometry(shape)));
     crate::shapes().into_iter().chain(others).collect()
@@ -63,12 +61,28 @@ fn draw(shift: u32, class: &Geometry) -> Vec<Drawn> {
     slots
 }
 
+/// The names of a class's slots, in order.
+fn starts(class: &Geometry) -> impl Iterator<Item = u16> {
+    (0..=class.last).step_by(usize::from(class.step))
+}
+
+#[test]
+fn every_class_has_a_start_for_each_slot() {
+    for (shift, class) in all_shapes() {
+        let what = format!("shift {shift} {class:?}");
+        assert_eq!(starts(&class).count(), usize::from(class.objs), "{what}");
+        assert_eq!(u32::from(class.step) * 16, class.size, "{what}");
+        // It must not wrap, nor be what ends a free list.
+        assert!(class.last < class.end() && class.last < u16::MAX, "{what}");
+    }
+}
+
 #[test]
 fn slots_lie_where_they_were_drawn() {
     for (shift, class) in all_shapes() {
-        for (slot, index) in draw(shift, &class).iter().zip(0u16..) {
-            let span = Span::of(shift, &class, index);
-            let what = format!("shift {shift} {class:?} slot {index}");
+        for (slot, start) in draw(shift, &class).iter().zip(starts(&class)) {
+            let span = Span::of(shift, &class, start);
+            let what = format!("shift {shift} {class:?} slot {start}");
             assert_eq!(Some((span.page, span.offset)), slot.start, "{what}");
             assert_eq!(span.head, slot.head, "{what}");
             assert_eq!(span.crosses, slot.tail != 0, "{what}");
@@ -85,11 +99,11 @@ fn slots_lie_where_they_were_drawn() {
 #[test]
 fn a_place_leads_back_to_its_slot() {
     for (shift, class) in all_shapes() {
-        for (slot, index) in draw(shift, &class).iter().zip(0u16..) {
+        for (slot, start) in draw(shift, &class).iter().zip(starts(&class)) {
             let (page, offset) = slot.start.unwrap();
             assert_eq!(
-                index_at(shift, &class, page, offset),
-                index,
+                start_at(shift, page, offset),
+                start,
                 "shift {shift} {class:?}"
             );
         }
@@ -126,9 +140,13 @@ fn all_slots_with_a_byte_on_a_page_overlap_it() {
             let on_page = |slot: &Drawn| {
                 slot.start.is_some_and(|start| start.0 == page) || slot.last_page == page
             };
-            let indexes = slots.iter().zip(0u16..).filter(|(slot, _)| on_page(slot));
-            let theirs: Vec<u16> = indexes.map(|(_, index)| index).collect();
-            let ours: Vec<u16> = overlapping(shift, &class, page).collect();
+            let begun = slots.iter().zip(starts(&class));
+            let theirs: Vec<u16> = begun
+                .filter(|(slot, _)| on_page(slot))
+                .map(|(_, start)| start)
+                .collect();
+            let ours = overlapping(shift, &class, page);
+            let ours: Vec<u16> = ours.step_by(usize::from(class.step)).collect();
             assert_eq!(ours, theirs, "shift {shift} {class:?} page {page}");
         }
     }

@@ -68,19 +68,19 @@ impl Pool {
     /// Reads the slots of a zspage: its objects.
     fn audit_slots(&self, zspage: &Zspage) -> Vec<Handle> {
         let mut free = BTreeSet::new();
-        let mut walk = zspage.slots;
-        while let Some(Slot::Recycled(index)) = walk.next(self.geometry.objs) {
-            let Header::Free(next) = self.header(zspage, index) else {
-                panic!("listed slot {index} is not free");
+        let walk = zspage.slots.clone();
+        while let Some(Slot::Recycled(start)) = walk.next(&self.geometry) {
+            let Header::Free(next) = self.header(zspage, start) else {
+                panic!("listed slot {start} is not free");
             };
-            assert!(free.insert(index), "slot {index} is listed twice");
-            walk = walk.take_recycled(next);
+            assert!(free.insert(start), "slot {start} is listed twice");
+            assert!(walk.take_recycled(&self.geometry, next), "link {next}");
         }
         let mut handles = Vec::new();
-        for index in (0..zspage.slots.bump()).filter(|index| !free.contains(index)) {
-            let header = self.header(zspage, index);
+        for start in self.used(zspage).filter(|start| !free.contains(start)) {
+            let header = self.header(zspage, start);
             let Header::Allocated(addr) = header else {
-                panic!("slot {index} is lost: {header:?}");
+                panic!("slot {start} is lost: {header:?}");
             };
             let handle = Handle::from_addr(addr);
             let word = self.load(handle);
@@ -90,7 +90,7 @@ impl Pool {
             );
             assert_eq!(
                 word,
-                self.word_at(zspage, index, word),
+                self.word_at(zspage, start, word),
                 "a word leads elsewhere"
             );
             handles.push(handle);

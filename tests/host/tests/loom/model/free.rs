@@ -44,20 +44,20 @@ impl Pool {
         if word.is_dead() || mapped && !self.breaks(Fault::FreeChecksLockEarly) {
             return self.refuse();
         }
-        let (number, index) = self.slot_of(&class, word);
+        let (number, start) = self.slot_of(&class, word);
         let zspage = &mut class.zspages[number];
-        let header = self.header(zspage, index);
+        let header = self.header(zspage, start);
         assert_eq!(
             header,
             Header::Allocated(handle.addr()),
             "the slot is another object's"
         );
         if zspage.state == State::Reclaimed && !self.breaks(Fault::FreeIgnoresReclaim) {
-            self.defer(&class, number, index, handle, word);
+            self.defer(&class, number, start, handle, word);
             return Freed::Deferred;
         }
         // F2.
-        self.give_slot(zspage, index);
+        self.give_slot(zspage, start);
         self.store(handle, Word::dead(0), Ordering::Release);
         if zspage.slots.inuse() == 0 {
             self.release(class, number);
@@ -75,14 +75,14 @@ impl Pool {
     }
 
     /// R4: leaves the free to reclaim, which may be anywhere with the handle in its hands.
-    fn defer(&self, class: &Class, number: usize, index: u16, handle: Handle, word: Word) {
+    fn defer(&self, class: &Class, number: usize, start: u16, handle: Handle, word: Word) {
         let zspage = &class.zspages[number];
         let header = if self.breaks(Fault::DeferOverwritesHandle) {
             Header::Free(END)
         } else {
             Header::Deferred(handle.addr())
         };
-        self.set_header(zspage, index, header);
+        self.set_header(zspage, start, header);
         self.store(handle, word.with_dead(), Ordering::Release);
         if self.breaks(Fault::DeferReturnsWord) {
             self.spare.lock().unwrap().push_back(handle);

@@ -34,7 +34,7 @@ pub(crate) enum Migrated {
 /// An object whose word a mover has locked.
 struct Held {
     /// Its slot.
-    index: u16,
+    start: u16,
     /// Its handle.
     handle: Handle,
     /// Its word as it was, unlocked.
@@ -119,20 +119,21 @@ impl Pool {
     /// Locks the words of all objects with a byte on a page; none if one of them is in use.
     fn lock_overlapping(&self, zspage: &Zspage, place: usize) -> Option<Vec<Held>> {
         let mut held: Vec<Held> = Vec::new();
-        for index in overlapping(PAGE_SHIFT, &self.geometry, place) {
-            let begins_here = Span::of(PAGE_SHIFT, &self.geometry, index).page == place;
+        let overlapping = overlapping(PAGE_SHIFT, &self.geometry, place);
+        for start in overlapping.step_by(usize::from(self.geometry.step)) {
+            let begins_here = Span::of(PAGE_SHIFT, &self.geometry, start).page == place;
             let overlooked = self.breaks(Fault::MoveMissesBegunBefore) && !begins_here;
-            if index >= zspage.slots.bump() || overlooked {
+            if start >= zspage.slots.bump() || overlooked {
                 continue;
             }
-            let Some(handle) = self.mover_handle(zspage, index) else {
+            let Some(handle) = self.mover_handle(zspage, start) else {
                 continue;
             };
             let Some(word) = self.try_lock(handle) else {
                 if self.breaks(Fault::MoveUnlocksAll) {
                     let word = self.load(handle).unlocked();
                     held.push(Held {
-                        index,
+                        start,
                         handle,
                         word,
                     });
@@ -142,7 +143,7 @@ impl Pool {
                 return None;
             };
             held.push(Held {
-                index,
+                start,
                 handle,
                 word,
             });
@@ -151,8 +152,8 @@ impl Pool {
     }
 
     /// The handle of the object in a slot, if there is one.
-    fn mover_handle(&self, zspage: &Zspage, index: u16) -> Option<Handle> {
-        let header = self.header(zspage, index);
+    fn mover_handle(&self, zspage: &Zspage, start: u16) -> Option<Handle> {
+        let header = self.header(zspage, start);
         header.handle().map(Handle::from_addr)
     }
 
@@ -174,7 +175,7 @@ impl Pool {
     /// The words of objects that a migration has moved or whose SPLIT it may have changed.
     fn new_words(&self, zspage: &Zspage, held: &[Held]) -> Vec<(Handle, Word)> {
         let word = |held: &Held| {
-            let new = self.word_at(zspage, held.index, held.word);
+            let new = self.word_at(zspage, held.start, held.word);
             if self.breaks(Fault::MoveKeepsSplit) {
                 new.moved(new.phys(), held.word.is_split())
             } else if self.breaks(Fault::MoveRevives) {
@@ -244,15 +245,15 @@ impl Pool {
     /// Moves objects from one zspage to another. Returns how many: 0 if the first is in use.
     fn compact_step(&self, class: &mut Class, from: usize, to: usize) -> usize {
         let mut moved = 0;
-        for index in 0..class.zspages[from].slots.bump() {
+        for start in self.used(&class.zspages[from]) {
             let room = class.zspages[to].slots.inuse() < self.geometry.objs;
             if !room || moved == BUDGET {
                 break;
             }
-            let Some(handle) = self.mover_handle(&class.zspages[from], index) else {
+            let Some(handle) = self.mover_handle(&class.zspages[from], start) else {
                 continue;
             };
-            if !self.move_object(class, (from, index), to, handle) {
+            if !self.move_object(class, (from, start), to, handle) {
                 break;
             }
             moved += 1;
@@ -287,8 +288,9 @@ impl Pool {
 
     /// An object of the zspage is mapped.
     fn is_busy(&self, zspage: &Zspage) -> bool {
-        let mut handles =
-            (0..zspage.slots.bump()).filter_map(|index| self.mover_handle(zspage, index));
+        let mut handles = self
+            .used(zspage)
+            .filter_map(|start| self.mover_handle(zspage, start));
         handles.any(|handle| self.load(handle).is_locked())
     }
 
@@ -296,7 +298,7 @@ impl Pool {
     fn move_object(
         &self,
         class: &mut Class,
-        (from, index): (usize, u16),
+        (from, start): (usize, u16),
         to: usize,
         handle: Handle,
     ) -> bool {
@@ -308,21 +310,21 @@ impl Pool {
         if self.breaks(Fault::MoveStoresWordsFirst) {
             self.store_words(&[(handle, new)]);
         }
-        let source = self.slot_parts(&class.zspages[from], index);
+        let source = self.slot_parts(&class.zspages[from], start);
         let target = self.slot_parts(&class.zspages[to], there);
         for ((old_frame, old_granule), (frame, granule)) in source.into_iter().zip(target) {
             let value = self.frames[old_frame].data(old_granule).get();
             self.frames[frame].data(granule).set(value);
         }
         self.set_header(&class.zspages[to], there, Header::Allocated(handle.addr()));
-        self.give_slot(&mut class.zspages[from], index);
+        self.give_slot(&mut class.zspages[from], start);
         self.store_words(&[(handle, new)]);
         true
     }
 
     /// Frame and granule of each part of a slot. Under the class lock.
-    fn slot_parts(&self, zspage: &Zspage, index: u16) -> Vec<(usize, usize)> {
-        let (frame, granule) = self.place(zspage, index);
+    fn slot_parts(&self, zspage: &Zspage, start: u16) -> Vec<(usize, usize)> {
+        let (frame, granule) = self.place(zspage, start);
         let first = zspage
             .frames
             .iter()

@@ -9,6 +9,8 @@ use super::{
 use loom::sync::{atomic::Ordering, Mutex, MutexGuard};
 use std::{
     collections::VecDeque,
+    iter::StepBy,
+    ops::Range,
     sync::{
         atomic::{AtomicUsize, Ordering as StdOrdering},
         Arc,
@@ -19,7 +21,7 @@ use zsmalloc_logic_tests::logic::{
     fullness::Group,
     header::Header,
     size_class::Geometry,
-    span::{index_at, Span},
+    span::{start_at, Span},
     word::Word,
 };
 
@@ -45,12 +47,7 @@ impl Shape {
             Self::Chain2 => (48, 2, 2),
             Self::Chain3 => (48, 3, 4),
         };
-        Geometry {
-            size,
-            objs,
-            index: CLASS,
-            pages,
-        }
+        Geometry::of_shape(size, objs, pages, CLASS)
     }
 }
 
@@ -222,14 +219,14 @@ impl Pool {
     }
 
     /// Frame and granule of a slot's first byte.
-    pub(crate) fn place(&self, zspage: &Zspage, index: u16) -> (usize, usize) {
-        let span = Span::of(PAGE_SHIFT, &self.geometry, index);
+    pub(crate) fn place(&self, zspage: &Zspage, start: u16) -> (usize, usize) {
+        let span = Span::of(PAGE_SHIFT, &self.geometry, start);
         (zspage.frames[span.page], span.offset / GRANULE)
     }
 
     /// The word of the object in a slot: `old` moved there.
-    pub(crate) fn word_at(&self, zspage: &Zspage, index: u16, old: Word) -> Word {
-        let span = Span::of(PAGE_SHIFT, &self.geometry, index);
+    pub(crate) fn word_at(&self, zspage: &Zspage, start: u16, old: Word) -> Word {
+        let span = Span::of(PAGE_SHIFT, &self.geometry, start);
         let frame = zspage.frames[span.page];
         let phys = (frame << PAGE_SHIFT) + span.offset;
         let split = span.crosses && zspage.frames[span.page + 1] != frame + 1;
@@ -237,14 +234,14 @@ impl Pool {
     }
 
     /// What the header of a slot says.
-    pub(crate) fn header(&self, zspage: &Zspage, index: u16) -> Header {
-        let (frame, granule) = self.place(zspage, index);
+    pub(crate) fn header(&self, zspage: &Zspage, start: u16) -> Header {
+        let (frame, granule) = self.place(zspage, start);
         self.frames[frame].header(granule)
     }
 
     /// Writes the header of a slot.
-    pub(crate) fn set_header(&self, zspage: &Zspage, index: u16, header: Header) {
-        let (frame, granule) = self.place(zspage, index);
+    pub(crate) fn set_header(&self, zspage: &Zspage, start: u16, header: Header) {
+        let (frame, granule) = self.place(zspage, start);
         self.frames[frame].set_header(granule, header);
     }
 
@@ -259,7 +256,7 @@ impl Pool {
             .iter()
             .position(|page| *page == frame);
         let place = place.expect("a page belongs to a zspage that does not have it");
-        (zspage, index_at(PAGE_SHIFT, &self.geometry, place, offset))
+        (zspage, start_at(PAGE_SHIFT, place, offset))
     }
 
     /// Allocates an object. `None` if there is no memory.
@@ -324,7 +321,7 @@ impl Pool {
 
     /// Fullness group of a zspage.
     pub(crate) fn group(&self, zspage: &Zspage) -> Group {
-        Group::of(zspage.slots.inuse(), self.geometry.objs)
+        Group::of(zspage.slots.inuse(), &self.geometry)
     }
 
     /// Takes the pages of a zspage from the buddy, linked.
@@ -344,37 +341,41 @@ impl Pool {
     /// Allocates an object in a zspage that has room.
     fn alloc_in(&self, class: &mut Class, number: usize, handle: Handle) {
         let zspage = &mut class.zspages[number];
-        let index = self.take_slot(zspage);
-        self.set_header(zspage, index, Header::Allocated(handle.addr()));
-        let word = self.word_at(zspage, index, Word::live(0, CLASS, false, false));
+        let start = self.take_slot(zspage);
+        self.set_header(zspage, start, Header::Allocated(handle.addr()));
+        let word = self.word_at(zspage, start, Word::live(0, CLASS, false, false));
         self.store(handle, word, Ordering::Release);
         self.lru_touch(number);
     }
 
+    /// The slots of a zspage that were ever used, by their starts.
+    pub(crate) fn used(&self, zspage: &Zspage) -> StepBy<Range<u16>> {
+        (0..zspage.slots.bump()).step_by(usize::from(self.geometry.step))
+    }
+
     /// Takes the next free slot of a zspage that has room.
     pub(crate) fn take_slot(&self, zspage: &mut Zspage) -> u16 {
-        match zspage.slots.next(self.geometry.objs) {
-            Some(Slot::Fresh(index)) => {
-                zspage.slots = zspage.slots.take_fresh();
-                index
+        match zspage.slots.next(&self.geometry) {
+            Some(Slot::Fresh(start)) => {
+                zspage.slots.take_fresh(&self.geometry);
+                start
             }
-            Some(Slot::Recycled(index)) => {
-                let header = self.header(zspage, index);
+            Some(Slot::Recycled(start)) => {
+                let header = self.header(zspage, start);
                 let Header::Free(next) = header else {
-                    panic!("free slot {index} holds {header:?}");
+                    panic!("free slot {start} holds {header:?}");
                 };
-                zspage.slots = zspage.slots.take_recycled(next);
-                index
+                assert!(zspage.slots.take_recycled(&self.geometry, next));
+                start
             }
             None => panic!("no room in a zspage that was said to have some"),
         }
     }
 
     /// Frees a slot.
-    pub(crate) fn give_slot(&self, zspage: &mut Zspage, index: u16) {
-        let (slots, link) = zspage.slots.release(index);
-        zspage.slots = slots;
-        self.set_header(zspage, index, link);
+    pub(crate) fn give_slot(&self, zspage: &mut Zspage, start: u16) {
+        let link = zspage.slots.release(start);
+        self.set_header(zspage, start, link);
     }
 
     /// Moves a zspage to the front of the LRU. Under the class lock.

@@ -74,9 +74,9 @@ impl Pool {
         evict: &impl Fn(Handle) -> bool,
     ) -> ClassLock<'p> {
         let frames = class.zspages[number].frames.clone();
-        let mut index = 0;
-        while index < class.zspages[number].slots.bump() {
-            let (place, granule) = self.place(&class.zspages[number], index);
+        let mut start = 0;
+        while start < class.zspages[number].slots.bump() {
+            let (place, granule) = self.place(&class.zspages[number], start);
             let page = if self.breaks(Fault::ReclaimKeepsPage) {
                 frames[0]
             } else {
@@ -91,12 +91,12 @@ impl Pool {
                 drop(class);
                 let evicted = evict(handle);
                 class = self.class();
-                let left = self.header(&class.zspages[number], index) == header;
+                let left = self.header(&class.zspages[number], start) == header;
                 if !evicted || left {
                     return class;
                 }
             }
-            index += 1;
+            start += self.geometry.step;
         }
         class
     }
@@ -104,11 +104,11 @@ impl Pool {
     /// R5 and R6: frees what was deferred, then the zspage, or puts it back. True if it was empty.
     fn finish(&self, mut class: ClassLock<'_>, number: usize) -> bool {
         let mut words = Vec::new();
-        for index in 0..class.zspages[number].slots.bump() {
+        for start in self.used(&class.zspages[number]) {
             let zspage = &mut class.zspages[number];
-            if let Header::Deferred(addr) = self.header(zspage, index) {
+            if let Header::Deferred(addr) = self.header(zspage, start) {
                 let handle = Handle::from_addr(addr);
-                self.give_slot(zspage, index);
+                self.give_slot(zspage, start);
                 self.store(handle, Word::dead(0), Ordering::Release);
                 words.push(handle);
             }
