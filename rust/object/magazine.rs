@@ -15,8 +15,8 @@ const BATCH: usize = MAGAZINE / 2;
 
 /// A few free words on their way to a magazine or the depot.
 pub(crate) struct Batch {
-    /// The words, `len` of them.
-    words: [Option<FreeWord>; BATCH],
+    /// The words' handles, `len` of them; the rest means nothing.
+    words: [Option<Handle>; BATCH],
     /// How many.
     len: usize,
 }
@@ -47,23 +47,34 @@ impl Batch {
 
     /// Adds a word. The batch is not full.
     pub(crate) fn push(&mut self, word: FreeWord) {
-        if let Some(slot) = self.words.get_mut(self.len) {
-            *slot = Some(word);
+        self.extend(core::iter::once(word));
+    }
+
+    /// Adds words while there is room. Returns how many.
+    #[inline(always)]
+    pub(super) fn extend(&mut self, words: impl Iterator<Item = FreeWord>) -> usize {
+        let room = self.words.get_mut(self.len..).unwrap_or(&mut []);
+        let before = self.len;
+        // The slots first: no word is taken for which there is none.
+        for (slot, word) in room.iter_mut().zip(words) {
+            *slot = Some(word.0);
             self.len = self.len.wrapping_add(1);
         }
+        self.len.wrapping_sub(before)
     }
 
     /// Takes a word.
     pub(super) fn pop(&mut self) -> Option<FreeWord> {
         self.len = self.len.checked_sub(1)?;
-        self.words.get_mut(self.len)?.take()
+        self.words.get(self.len)?.map(FreeWord)
     }
 
-    /// Takes all words but those before `keep`, a number of words that it has.
-    fn drain(&mut self, keep: usize) -> impl Iterator<Item = FreeWord> + '_ {
-        let len = core::mem::replace(&mut self.len, keep);
-        let words = self.words.get_mut(keep..len).unwrap_or(&mut []);
-        words.iter_mut().filter_map(Option::take)
+    /// Takes the last words, at most `count`.
+    #[inline(always)]
+    fn take(&mut self, count: usize) -> &[Option<Handle>] {
+        let len = self.len;
+        self.len = len.saturating_sub(count);
+        self.words.get(self.len..len).unwrap_or(&[])
     }
 }
 
@@ -116,12 +127,12 @@ impl Magazine {
     pub(super) fn push_from(&self, batch: &mut Batch) {
         let len = self.len.load(Ordering::Relaxed);
         let room = self.words.get(len..).unwrap_or(&[]);
-        let keep = batch.len.saturating_sub(room.len());
-        let mut pushed = len;
-        for (slot, word) in room.iter().zip(batch.drain(keep)) {
-            slot.store(word.0.as_ptr().as_ptr(), Ordering::Relaxed);
-            pushed = pushed.wrapping_add(1);
+        let words = batch.take(room.len());
+        for (slot, word) in room.iter().zip(words) {
+            let word = word.map_or(core::ptr::null_mut(), |word| word.as_ptr().as_ptr());
+            slot.store(word, Ordering::Relaxed);
         }
-        self.len.store(pushed, Ordering::Relaxed);
+        let len = len.wrapping_add(words.len());
+        self.len.store(len, Ordering::Relaxed);
     }
 }

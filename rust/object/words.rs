@@ -124,16 +124,13 @@ impl WordPage {
             batch.push(Self::free_word(word));
         }
         self.head.set(to_u32(head));
-        let mut bump = to_usize(self.bump.get());
-        while !batch.is_full() {
-            let Some(word) = self.words.get(bump) else {
-                break;
-            };
+        let bump = to_usize(self.bump.get());
+        let fresh = self.words.get(bump..).unwrap_or(&[]);
+        let taken = batch.extend(fresh.iter().map(|word| {
             word.store(Word::dead(0).to_raw(), Ordering::Relaxed);
-            bump = bump.wrapping_add(1);
-            batch.push(Self::free_word(word));
-        }
-        self.bump.set(to_u32(bump));
+            Self::free_word(word)
+        }));
+        self.bump.set(to_u32(bump.wrapping_add(taken)));
         let out = batch.len().wrapping_sub(before);
         self.out.set(self.out.get().wrapping_add(out));
     }

@@ -498,6 +498,21 @@ static int run_cost(unsigned int count)
 	return error;
 }
 
+/* A pool on a machine that has had others. */
+static int run_refill(unsigned int count)
+{
+	struct set set;
+	int error;
+
+	error = set_open(&set, count);
+	if (error)
+		return error;
+	error = measure_fill(&set);
+	error = error ?: verify(&set, "refill");
+	set_close(&set);
+	return error;
+}
+
 /* Frees, allocations and a compaction of all memory; then maps. */
 static int measure_aged(struct set *set, const char *split, const char *ro, const char *rw)
 {

@@ -22,6 +22,7 @@ static const struct {
 	int (*run)(unsigned int number);
 } commands[] = {
 	{ "cost", run_cost },	    /* COUNT objects: every operation on one thread */
+	{ "refill", run_refill },   /* COUNT objects: filling once more */
 	{ "aged", run_aged },	    /* COUNT objects: maps in a pool with a history */
 	{ "fragmented", run_fragmented }, /* the same in the worst case */
 	{ "threads", run_threads }, /* COUNT threads */
