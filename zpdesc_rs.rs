@@ -21,7 +21,7 @@
 use crate::kapi::{
     bindings,
     conv::{addr_of, ptr_at},
-    direct_map,
+    direct_map, memmap,
 };
 use crate::logic::{
     conv::{u32_to_usize, u64_to_usize, usize_to_u64},
@@ -35,9 +35,9 @@ use core::{
 use kernel::ffi::c_void;
 
 /// Bytes in a page, as a shift.
-pub(crate) const PAGE_SHIFT: u32 = bindings::ZPDESC_PAGE_SHIFT;
+pub(crate) const PAGE_SHIFT: u32 = memmap::PAGE_SHIFT;
 /// Bytes in a page.
-pub(crate) const PAGE_SIZE: usize = 1 << PAGE_SHIFT;
+pub(crate) const PAGE_SIZE: usize = memmap::PAGE_SIZE;
 
 /// Longest chain, in pages.
 pub(crate) const MAX_PAGES: usize = u32_to_usize(MAX_CHAIN);
@@ -126,7 +126,7 @@ impl Zpdesc {
     #[inline(always)]
     pub(crate) unsafe fn from_phys<'a>(phys: u64) -> &'a Self {
         // SAFETY: The page is one of ours, so it has a descriptor.
-        unsafe { &*memmap::page_of(u64_to_usize(phys) >> PAGE_SHIFT).cast::<Self>() }
+        unsafe { &*memmap::page_at(u64_to_usize(phys)).cast::<Self>() }
     }
 
     /// The page behind the descriptor (`zpdesc_page`).
@@ -139,13 +139,20 @@ impl Zpdesc {
     /// Page frame number (`zpdesc_pfn`).
     #[inline(always)]
     pub(crate) fn pfn(&self) -> usize {
-        memmap::pfn_of(self.page())
+        memmap::phys_of(self.page()) >> PAGE_SHIFT
     }
 
     /// Physical address of the page's first byte.
     #[inline(always)]
     pub(crate) fn phys(&self) -> u64 {
         usize_to_u64(memmap::phys_of(self.page()))
+    }
+
+    /// How far the page is from `other` in physical memory, in bytes, modulo `1 << 64`.
+    #[cfg(CONFIG_COMPACTION)]
+    #[inline(always)]
+    pub(crate) fn distance_from(&self, other: &Self) -> usize {
+        memmap::distance(other.page(), self.page())
     }
 
     /// Address of the page's first byte in the direct map.
@@ -193,9 +200,17 @@ impl Zpdesc {
         u32_to_usize(bits >> PlaceBits::OFFSET_BITS)
     }
 
+    /// Where the first object that begins on the page does, in bytes; the page's last byte if none
+    /// does.
+    #[cfg(CONFIG_COMPACTION)]
+    #[inline(always)]
+    pub(crate) fn first_object(&self) -> usize {
+        let bits = self.first_obj_offset.load(Ordering::Relaxed);
+        u32_to_usize(bits) & ((1 << PlaceBits::OFFSET_BITS) - 1)
+    }
+
     /// Types the page (`__zpdesc_set_zsmalloc`), and writes its place in its chain and where the
-    /// first object that begins on it does, in bytes: the latter is for who looks at a memory dump,
-    /// as with C zsmalloc.
+    /// first object that begins on it does, in bytes.
     pub(crate) fn set_zsmalloc(&self, place: usize, first_obj_offset: usize) {
         let bits = (place << PlaceBits::OFFSET_BITS) | (first_obj_offset & (PAGE_SIZE - 1));
         // It always fits, by the assertions on `PlaceBits`.
@@ -253,16 +268,19 @@ impl Zpdesc {
     /// knows it.
     #[cfg(CONFIG_COMPACTION)]
     pub(crate) fn set_movable(&self, ops: &'static bindings::movable_operations) {
-        // SAFETY: The page is ours and locked.
-        unsafe { bindings::__SetPageMovable(self.page(), ops) };
+        let ops: *const bindings::movable_operations = ops;
+        let mapping = addr_of(ops) | MAPPING_MOVABLE;
+        // Relaxed: guarded by the page's lock, as in `__SetPageMovable()`.
+        self.movable_ops.store(mapping, Ordering::Relaxed);
     }
 
-    /// Makes the page unmovable; it is locked.
+    /// Makes the page unmovable; it is locked. It keeps the mark of a page that was movable, which the
+    /// core looks for when it puts back an isolated page.
     pub(crate) fn clear_movable(&self) {
         #[cfg(CONFIG_COMPACTION)]
         if self.movable_ops.load(Ordering::Relaxed) & MAPPING_MOVABLE != 0 {
-            // SAFETY: The page is ours, locked and movable.
-            unsafe { bindings::__ClearPageMovable(self.page()) };
+            // Relaxed: guarded by the page's lock, as in `__ClearPageMovable()`.
+            self.movable_ops.store(MAPPING_MOVABLE, Ordering::Relaxed);
         }
     }
 
@@ -281,8 +299,8 @@ impl Zpdesc {
 
     /// Takes a reference (`zpdesc_get`).
     pub(crate) fn get(&self) -> ZpdescRef {
-        // SAFETY: The page is ours, so it has a reference already.
-        unsafe { bindings::get_page(self.page()) };
+        // SAFETY: The page is ours, so it has a reference already, and is no tail page.
+        unsafe { bindings::page_ref_inc(self.page()) };
         // INVARIANT: just taken.
         ZpdescRef(self.page())
     }
@@ -293,14 +311,16 @@ impl Zpdesc {
     /// it is in use.
     #[cfg(CONFIG_COMPACTION)]
     pub(crate) fn take_over(&self, old: &Self, ops: &'static bindings::movable_operations) {
-        self.set_place_bits(old.first_obj_offset.load(Ordering::Relaxed));
+        let place_bits = old.first_obj_offset.load(Ordering::Relaxed);
+        self.first_obj_offset.store(place_bits, Ordering::Relaxed);
         self.zspage.store(old.zspage(), Ordering::Relaxed);
         let next = old.next.load(Ordering::Relaxed);
         self.next.store(next, Ordering::Relaxed);
         if old.place() == 0 {
             self.set_first();
         }
-        let (to, from) = (self.address().as_ptr(), old.address().as_ptr());
+        let from = old.address().as_ptr();
+        let to = from.wrapping_byte_add(self.distance_from(old));
         // SAFETY: Both are whole pages of ours, and nobody else accesses them.
         unsafe { bindings::copy_page(to.cast(), from.cast()) };
         if cfg!(CONFIG_KMSAN) {
@@ -337,6 +357,8 @@ impl Zpdesc {
 /// Set in `mapping` of pages that are movable, or were: `PAGE_MAPPING_MOVABLE`.
 #[cfg(CONFIG_COMPACTION)]
 const MAPPING_MOVABLE: usize = bindings::ZPDESC_MAPPING_MOVABLE;
+#[cfg(CONFIG_COMPACTION)]
+const _: () = assert!(core::mem::align_of::<bindings::movable_operations>() > MAPPING_MOVABLE);
 
 /// A reference to a page, which may cease to be ours meanwhile.
 ///
@@ -377,78 +399,6 @@ impl Zone {
             bindings::mod_zone_page_state(self.0, bindings::zone_stat_item_NR_ZSPAGES, pages)
         };
     }
-}
-
-/// `struct page` to page frame number and back.
-#[cfg(CONFIG_SPARSEMEM_VMEMMAP)]
-mod memmap {
-    use super::*;
-
-    /// Where the descriptor of page frame 0 is, or would be.
-    static BASE: AtomicUsize = AtomicUsize::new(0);
-
-    /// Works out where the array of descriptors begins.
-    pub(super) fn init() {
-        // SAFETY: With VMEMMAP this is address arithmetic.
-        let first = unsafe { bindings::pfn_to_page(0) };
-        BASE.store(addr_of(first), Ordering::Relaxed);
-    }
-
-    /// `pfn_to_page()`.
-    #[inline(always)]
-    pub(super) fn page_of(pfn: usize) -> *mut bindings::page {
-        let offset = pfn.wrapping_mul(size_of::<bindings::page>());
-        ptr_at(BASE.load(Ordering::Relaxed).wrapping_add(offset))
-    }
-
-    /// `page_to_pfn()`.
-    #[inline(always)]
-    pub(super) fn pfn_of(page: *mut bindings::page) -> usize {
-        phys_of(page) >> PAGE_SHIFT
-    }
-
-    /// `page_to_phys()`.
-    #[inline(always)]
-    pub(super) fn phys_of(page: *mut bindings::page) -> usize {
-        let offset = addr_of(page).wrapping_sub(BASE.load(Ordering::Relaxed));
-        if PAGE_SIZE % size_of::<bindings::page>() == 0 {
-            // The usual case, and one operation less.
-            offset.wrapping_mul(PAGE_SIZE / size_of::<bindings::page>())
-        } else {
-            (offset / size_of::<bindings::page>()) << PAGE_SHIFT
-        }
-    }
-}
-
-/// `struct page` to page frame number and back.
-#[cfg(not(CONFIG_SPARSEMEM_VMEMMAP))]
-mod memmap {
-    use super::*;
-
-    /// Nothing to work out: the C side knows.
-    pub(super) fn init() {}
-
-    /// `pfn_to_page()`.
-    pub(super) fn page_of(pfn: usize) -> *mut bindings::page {
-        // SAFETY: Callers pass frames of pages of ours.
-        unsafe { bindings::pfn_to_page(pfn) }
-    }
-
-    /// `page_to_pfn()`.
-    pub(super) fn pfn_of(page: *mut bindings::page) -> usize {
-        // SAFETY: Callers pass pages of ours.
-        unsafe { bindings::page_to_pfn(page) }
-    }
-
-    /// `page_to_phys()`.
-    pub(super) fn phys_of(page: *mut bindings::page) -> usize {
-        pfn_of(page) << PAGE_SHIFT
-    }
-}
-
-/// Reads what conversions need. Once, before anything else here is used.
-pub(crate) fn init() {
-    memmap::init();
 }
 
 /// Can one range of addresses cover the end of `first` and the start of `second`?

@@ -3,6 +3,7 @@
 #include <linux/gfp.h>
 #include <linux/io.h>
 #include <linux/mm.h>
+#include <linux/page_ref.h>
 
 unsigned long rust_helper_alloc_pages_bulk_array(gfp_t gfp, unsigned long nr,
 						 struct page **pages)
@@ -10,9 +11,9 @@ unsigned long rust_helper_alloc_pages_bulk_array(gfp_t gfp, unsigned long nr,
 	return alloc_pages_bulk_array(gfp, nr, pages);
 }
 
-void rust_helper_get_page(struct page *page)
+void rust_helper_page_ref_inc(struct page *page)
 {
-	get_page(page);
+	page_ref_inc(page);
 }
 
 void rust_helper_put_page(struct page *page)

@@ -14,6 +14,7 @@ pub(crate) mod direct_map;
 pub(crate) mod gfp;
 pub(crate) mod global;
 pub(crate) mod kmem_cache;
+pub(crate) mod memmap;
 pub(crate) mod movable;
 pub(crate) mod page_alloc;
 pub(crate) mod percpu;

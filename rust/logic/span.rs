@@ -10,7 +10,6 @@
 use super::conv::{low_u16, low_u32, u16_to_u32, u32_to_usize};
 use super::size_class::Geometry;
 use super::word::ADDR_SHIFT;
-use core::ops::Range;
 
 /// The place of one slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,19 +68,43 @@ pub fn first_offset(page_shift: u32, class: &Geometry, page: usize) -> usize {
     }
 }
 
-/// Where the slots that have a byte on page `page` of the chain start and end, those begun on the
-/// page before included.
-pub fn overlapping(page_shift: u32, class: &Geometry, page: usize) -> Range<u16> {
-    let start = low_start(page.wrapping_shl(page_shift));
-    let end = start.wrapping_add(1u32.wrapping_shl(page_shift));
-    let first = start.checked_div(class.size).unwrap_or(0);
-    let last = end
-        .wrapping_sub(1)
-        .checked_div(class.size)
-        .unwrap_or(0)
-        .wrapping_add(1);
-    let last = last.min(u16_to_u32(class.objs));
-    low_u16(first).wrapping_mul(class.step)..low_u16(last).wrapping_mul(class.step)
+/// The slots that have a byte on one page, those begun on the page before included. In granules from
+/// the start of the chain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Overlap {
+    /// Where the first of them starts; the others follow up to `end`.
+    pub first: u32,
+    /// Where the page begins.
+    pub begin: u32,
+    /// Where the page ends.
+    pub end: u32,
+}
+
+impl Overlap {
+    /// The slots on page `page` of the chain. `first_offset` is what [`first_offset`] says of it; at
+    /// most the offset of the page's last byte, which stands for all above.
+    #[inline(always)]
+    pub const fn of(page_shift: u32, class: &Geometry, page: usize, first_offset: usize) -> Self {
+        let begin = low_start(page.wrapping_shl(page_shift.wrapping_sub(ADDR_SHIFT)));
+        let last_byte = 1usize.wrapping_shl(page_shift).wrapping_sub(1);
+        let first = if first_offset == 0 {
+            begin
+        } else if first_offset == last_byte {
+            // The end of the last slot is all that there is.
+            u16_to_u32(class.last)
+        } else {
+            let offset = low_start(first_offset).wrapping_shr(ADDR_SHIFT);
+            begin
+                .wrapping_add(offset)
+                .wrapping_sub(u16_to_u32(class.step))
+        };
+        let granules = 1u32.wrapping_shl(page_shift.wrapping_sub(ADDR_SHIFT));
+        Self {
+            first,
+            begin,
+            end: begin.wrapping_add(granules),
+        }
+    }
 }
 
 /// Byte offsets in a zspage fit in 32 bits: at most 16 pages of 64K.

@@ -160,6 +160,18 @@ impl Word {
         Self(self.0 | DEAD)
     }
 
+    /// The same object `bytes` further, modulo `1 << PHYS_BITS`; all else stays.
+    #[inline(always)]
+    pub const fn moved_by(self, bytes: u64) -> Self {
+        Self(self.0.wrapping_add((bytes >> ADDR_SHIFT) << PAYLOAD_SHIFT))
+    }
+
+    /// The same object, split or not; all else stays.
+    #[inline(always)]
+    pub const fn with_split(self, split: bool) -> Self {
+        Self((self.0 & !SPLIT) | if split { SPLIT } else { 0 })
+    }
+
     /// The same object at another place: class, HUGE, DEAD and LOCK stay.
     #[inline(always)]
     pub const fn moved(self, phys: u64, split: bool) -> Self {

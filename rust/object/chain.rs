@@ -52,6 +52,12 @@ impl First {
         self.0 & !Self::RANGE
     }
 
+    /// The same page of a chain that is no range any more.
+    #[cfg(CONFIG_COMPACTION)]
+    fn without_range(self) -> Self {
+        Self(self.phys())
+    }
+
     /// Where the range begins, if it is one.
     #[inline(always)]
     fn range(self) -> Option<u64> {
@@ -225,21 +231,37 @@ impl Chain {
         }
     }
 
-    /// Puts `new` in the place of `old`, which is one of these pages, with all that `old` holds.
-    /// The class's lock is held, and the LOCK of every object that overlaps the page.
+    /// The page before `zpdesc`, which is one of these.
     #[cfg(CONFIG_COMPACTION)]
-    pub(super) fn replace<T: movable::Operations>(&self, old: &Zpdesc, new: &Zpdesc) {
+    #[inline(always)]
+    pub(super) fn before(&self, zpdesc: &Zpdesc) -> Option<&Zpdesc> {
+        zpdesc.place().checked_sub(1).map(|place| self.page(place))
+    }
+
+    /// Puts `new` in the place of `old`, which is one of these pages and comes after `prev`, with all
+    /// that `old` holds. The class's lock is held, and the LOCK of every object that has a byte on the
+    /// page. Returns the page after.
+    #[cfg(CONFIG_COMPACTION)]
+    #[inline(always)]
+    pub(super) fn replace<'c, T: movable::Operations>(
+        &'c self,
+        prev: Option<&Zpdesc>,
+        old: &Zpdesc,
+        new: &'c Zpdesc,
+    ) -> Option<&'c Zpdesc> {
         new.take_over(old, movable::Table::<T>::OPS);
+        let next = self.after(new);
         // INVARIANT: `new` may have become the first page of the chain. It is no range any more, unless
         // it was the only page.
-        let first = match old.place().checked_sub(1) {
-            None => First::new(new, self.after(new).is_none()),
-            Some(before) => {
-                self.page(before).set_next(Some(new));
-                First::new(self.first(), false)
+        let first = match prev {
+            None => First::new(new, next.is_none()),
+            Some(prev) => {
+                prev.set_next(Some(new));
+                self.first.get().without_range()
             }
         };
         self.first.set(first);
+        next
     }
 
     /// Locks all pages, or none: then the first whose lock somebody has is returned.

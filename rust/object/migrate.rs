@@ -30,6 +30,14 @@ pub(crate) trait Migrate: Sync + Sized + 'static {
 /// under its owner's lock only: [`ZspageLists::pinned`](super::lists::ZspageLists::pinned).
 pub(crate) struct PinnedZspage<'p, Owner>(NonNull<Zspage<Owner>>, PhantomData<&'p Zpdesc>);
 
+impl<Owner> Clone for PinnedZspage<'_, Owner> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<Owner> Copy for PinnedZspage<'_, Owner> {}
+
 impl<Owner> PinnedZspage<'_, Owner> {
     /// The zspage.
     pub(super) fn as_ptr(&self) -> NonNull<Zspage<Owner>> {

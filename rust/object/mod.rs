@@ -16,6 +16,8 @@ pub(crate) mod lru;
 pub(crate) mod magazine;
 pub(crate) mod mapped;
 pub(crate) mod migrate;
+#[cfg(CONFIG_COMPACTION)]
+pub(crate) mod on_page;
 mod ring;
 pub(crate) mod slot;
 pub(crate) mod words;

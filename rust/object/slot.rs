@@ -153,7 +153,9 @@ pub(crate) fn payload_offset(word: Word) -> usize {
 /// Headers are written by this module only, and say whose slot it is until it is freed.
 #[inline(always)]
 pub(super) fn handle_in(raw_header: u64) -> Option<Handle> {
-    let word = NonNull::new(ptr_at(Header::handle_in(raw_header)?))?;
+    let word = ptr_at(Header::handle_in(raw_header)?);
+    // SAFETY: Handles are never null, and nothing else is written with an object's tag.
+    let word = unsafe { NonNull::new_unchecked(word) };
     // SAFETY: The word of an allocated object lives.
     Some(unsafe { Handle::from_ptr(word) })
 }

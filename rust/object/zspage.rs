@@ -303,14 +303,26 @@ impl<Owner: Sync> Zspage<Owner> {
         }
     }
 
-    /// Puts the page `new` in the place of `old`, with all that `old` holds. The LOCK of every object
-    /// that overlaps the page is held.
+    /// The page before `page`, one of its own.
     #[cfg(CONFIG_COMPACTION)]
-    pub(crate) fn replace(&self, old: &Zpdesc, new: &Zpdesc)
+    pub(super) fn page_before(&self, page: &Zpdesc) -> Option<&Zpdesc> {
+        self.chain.before(page)
+    }
+
+    /// Puts the page `new` in the place of `old`, which comes after `prev`, with all that `old` holds.
+    /// The LOCK of every object that has a byte on the page is held. Returns the page after.
+    #[cfg(CONFIG_COMPACTION)]
+    #[inline(always)]
+    pub(super) fn replace<'g>(
+        &'g self,
+        prev: Option<&Zpdesc>,
+        old: &Zpdesc,
+        new: &'g Zpdesc,
+    ) -> Option<&'g Zpdesc>
     where
         Owner: Migrate,
     {
-        self.chain.replace::<Movable<Owner>>(old, new);
+        self.chain.replace::<Movable<Owner>>(prev, old, new)
     }
 
     /// The slot that the object of `word` is in, which begins on `zpdesc`, for access to its header;

@@ -4,12 +4,12 @@
 
 use super::class::{add, ClassGuard, SizeClass};
 use crate::kapi::sched::{usleep, MoverGuard};
-use crate::logic::span::overlapping;
 use crate::object::{
     migrate::{Migrate, PinnedZspage},
+    on_page::ObjectsOn,
     zspage::Zspage,
 };
-use crate::zpdesc_rs::{Zpdesc, PAGE_SHIFT};
+use crate::zpdesc_rs::Zpdesc;
 use kernel::prelude::*;
 
 /// How often to try again when an object is in use and waiting is worth while.
@@ -21,6 +21,7 @@ const PAUSE: usize = 250;
 struct InUse;
 
 impl Migrate for SizeClass {
+    #[inline(always)]
     fn migrate(
         &self,
         zspage: PinnedZspage<'_, Self>,
@@ -28,19 +29,39 @@ impl Migrate for SizeClass {
         new: &Zpdesc,
         may_wait: bool,
     ) -> Result {
-        for attempt in 0..TRIES {
-            if attempt != 0 {
-                // Whoever uses the object may have been preempted, on PREEMPT_RT.
-                usleep(PAUSE);
-            }
-            let guard = self.lock();
-            let moved = guard.migrate(guard.lists.pinned(&zspage), old, new);
-            drop(guard);
-            if moved.is_ok() {
+        if self.try_migrate(zspage, old, new).is_ok() {
+            return Ok(());
+        }
+        if may_wait {
+            self.retry_migrate(zspage, old, new)
+        } else {
+            Err(EAGAIN)
+        }
+    }
+}
+
+impl SizeClass {
+    /// Replaces a page, unless an object on it is in use.
+    #[inline(always)]
+    fn try_migrate(
+        &self,
+        zspage: PinnedZspage<'_, Self>,
+        old: &Zpdesc,
+        new: &Zpdesc,
+    ) -> Result<(), InUse> {
+        let guard = self.lock();
+        guard.migrate(guard.lists.pinned(&zspage), old, new)
+    }
+
+    /// Replaces a page on which an object was in use, if it is not any more after a while.
+    #[cold]
+    #[inline(never)]
+    fn retry_migrate(&self, zspage: PinnedZspage<'_, Self>, old: &Zpdesc, new: &Zpdesc) -> Result {
+        for _ in 1..TRIES {
+            // Whoever uses the object may have been preempted, on PREEMPT_RT.
+            usleep(PAUSE);
+            if self.try_migrate(zspage, old, new).is_ok() {
                 return Ok(());
-            }
-            if !may_wait {
-                return Err(EAGAIN);
             }
         }
         Err(EBUSY)
@@ -48,30 +69,42 @@ impl Migrate for SizeClass {
 }
 
 impl ClassGuard<'_> {
-    /// Replaces the page `old` of `zspage` by `new`, unless an object that overlaps it is in use.
+    /// Replaces the page `old` of `zspage` by `new`, unless an object with a byte on it is in use.
+    #[inline(always)]
     fn migrate(&self, zspage: &Zspage<SizeClass>, old: &Zpdesc, new: &Zpdesc) -> Result<(), InUse> {
         let geometry = self.class.geometry();
-        let range = overlapping(PAGE_SHIFT, geometry, old.place());
-        let objects = zspage.objects(geometry, range.clone());
+        let objects = ObjectsOn::new(zspage, geometry, old);
         // From the first LOCK to the last release: mappers spin on them.
         let _guard = MoverGuard::new();
         let mut locked: usize = 0;
-        for object in objects.clone() {
-            if !object.handle.try_lock_to_move() {
-                for object in objects.clone().take(locked) {
-                    object.handle.unlock(object.handle.load().unlocked());
-                }
-                add(&self.class.refused, 1);
-                return Err(InUse);
+        let all = objects.all(|handle| {
+            if !handle.try_lock_to_move() {
+                return false;
             }
             locked = locked.wrapping_add(1);
+            true
+        });
+        if !all {
+            Self::unlock_first(self.class, objects, locked);
+            return Err(InUse);
         }
-        zspage.replace(old, new);
-        for object in zspage.objects(geometry, range) {
-            let word = object.handle.load().unlocked();
-            object.handle.unlock(object.slot.word(word));
-        }
+        objects.follow(zspage, old, new);
         add(&self.class.migrated, 1);
         Ok(())
+    }
+
+    /// Releases the LOCK of the first `locked` of the objects on a page that stays.
+    #[cold]
+    #[inline(never)]
+    fn unlock_first(class: &SizeClass, objects: ObjectsOn<'_>, mut locked: usize) {
+        objects.all(|handle| {
+            if locked == 0 {
+                return false;
+            }
+            locked = locked.wrapping_sub(1);
+            handle.unlock(handle.load().unlocked());
+            true
+        });
+        add(&class.refused, 1);
     }
 }

@@ -11,7 +11,7 @@ use zsmalloc_logic_tests::logic::{
     fullness::{Group, EMPTY, FULL},
     header::{Header, HEADER_SIZE},
     size_class::{ClassTable, Geometry},
-    span::{overlapping, start_at, Span},
+    span::{first_offset, start_at, Overlap, Span},
     stats::ClassCount,
     word::Word,
 };
@@ -260,12 +260,19 @@ impl Pool {
         }
         let zspage = &self.zspages[&number];
         let class = self.geometry(zspage.class);
-        for start in overlapping(self.shift, &class, place).step_by(usize::from(class.step)) {
-            if start < zspage.slots.bump() {
-                if let Some(addr) = self.header(zspage, start).handle() {
-                    let word = self.word(zspage, start);
-                    self.words[addr / 8] = self.words[addr / 8].moved(word.phys(), word.is_split());
-                }
+        let first = first_offset(self.shift, &class, place).min((1 << self.shift) - 1);
+        let by = (new as u64).wrapping_sub(old as u64) << self.shift;
+        let on = Overlap::of(self.shift, &class, place, first);
+        let end = on.end.min(zspage.slots.bump().into());
+        for start in (on.first..end).step_by(class.step.into()) {
+            let start = u16::try_from(start).unwrap();
+            if let Some(addr) = self.header(zspage, start).handle() {
+                let there = self.word(zspage, start);
+                let word = &mut self.words[addr / 8];
+                // Those that begin on the page before stay where they are.
+                let by = if u32::from(start) < on.begin { 0 } else { by };
+                *word = word.moved_by(by).with_split(there.is_split());
+                assert_eq!(*word, word.moved(there.phys(), there.is_split()));
             }
         }
     }

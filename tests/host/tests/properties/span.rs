@@ -4,7 +4,7 @@
 
 use zsmalloc_logic_tests::logic::{
     size_class::Geometry,
-    span::{first_offset, overlapping, start_at, Span},
+    span::{first_offset, start_at, Overlap, Span},
 };
 
 /// Where a slot was drawn.
@@ -145,8 +145,13 @@ fn all_slots_with_a_byte_on_a_page_overlap_it() {
                 .filter(|(slot, _)| on_page(slot))
                 .map(|(_, start)| start)
                 .collect();
-            let ours = overlapping(shift, &class, page);
-            let ours: Vec<u16> = ours.step_by(usize::from(class.step)).collect();
+            // As it is kept in the page: nothing above the last byte.
+            let first = first_offset(shift, &class, page).min((1 << shift) - 1);
+            let on = Overlap::of(shift, &class, page, first);
+            assert_eq!(on.begin as usize * 16, page << shift);
+            assert_eq!(on.end as usize * 16, (page + 1) << shift);
+            let ours = (on.first..on.end.min(class.end().into())).step_by(class.step.into());
+            let ours: Vec<u16> = ours.map(|start| u16::try_from(start).unwrap()).collect();
             assert_eq!(ours, theirs, "shift {shift} {class:?} page {page}");
         }
     }

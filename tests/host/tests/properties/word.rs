@@ -80,6 +80,7 @@ proptest! {
         prop_assert_eq!(told(word), drawn(word));
         prop_assert_eq!(word.phys(), drawn(word).payload * 16);
         prop_assert_eq!(word.is_direct(), !word.is_dead() && !word.is_split());
+        prop_assert_eq!(word.is_idle(), !word.is_dead() && !word.is_locked());
     }
 
     #[test]
@@ -130,6 +131,20 @@ proptest! {
         prop_assert_eq!(drawn(word.locked()), Fields { lock: true, ..before });
         prop_assert_eq!(drawn(word.unlocked()), Fields { lock: false, ..before });
         prop_assert_eq!(drawn(word.with_dead()), Fields { dead: true, ..before });
+        for split in [false, true] {
+            prop_assert_eq!(drawn(word.with_split(split)), Fields { split, ..before });
+        }
+    }
+
+    /// Forwards and backwards, and around the end.
+    #[test]
+    fn moving_by_some_bytes_is_moving_to_there(raw: u64, by: u64) {
+        let word = Word::from_raw(raw);
+        let by = by & !15;
+        let payload = (word.phys().wrapping_add(by) / 16) % (1 << 51);
+        let there = Fields { payload, ..drawn(word) };
+        prop_assert_eq!(drawn(word.moved_by(by)), there);
+        prop_assert_eq!(word.moved_by(by).moved_by(by.wrapping_neg()), word);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
 use loom::{sync::atomic::Ordering, thread};
 use zsmalloc_logic_tests::logic::{
     header::Header,
-    span::{overlapping, Span},
+    span::{first_offset, Overlap},
     stats::ClassCount,
     word::Word,
 };
@@ -119,13 +119,15 @@ impl Pool {
     /// Locks the words of all objects with a byte on a page; none if one of them is in use.
     fn lock_overlapping(&self, zspage: &Zspage, place: usize) -> Option<Vec<Held>> {
         let mut held: Vec<Held> = Vec::new();
-        let overlapping = overlapping(PAGE_SHIFT, &self.geometry, place);
-        for start in overlapping.step_by(usize::from(self.geometry.step)) {
-            let begins_here = Span::of(PAGE_SHIFT, &self.geometry, start).page == place;
-            let overlooked = self.breaks(Fault::MoveMissesBegunBefore) && !begins_here;
-            if start >= zspage.slots.bump() || overlooked {
+        let last_byte = (1 << PAGE_SHIFT) - 1;
+        let first = first_offset(PAGE_SHIFT, &self.geometry, place).min(last_byte);
+        let on = Overlap::of(PAGE_SHIFT, &self.geometry, place, first);
+        let end = on.end.min(zspage.slots.bump().into());
+        for start in (on.first..end).step_by(usize::from(self.geometry.step)) {
+            if self.breaks(Fault::MoveMissesBegunBefore) && start < on.begin {
                 continue;
             }
+            let start = u16::try_from(start).unwrap();
             let Some(handle) = self.mover_handle(zspage, start) else {
                 continue;
             };
