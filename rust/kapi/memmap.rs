@@ -47,6 +47,7 @@ mod model {
     }
 
     /// How far one page is from another in physical memory, in bytes, modulo `1 << 64`.
+    #[cfg(CONFIG_COMPACTION)]
     #[inline(always)]
     pub(crate) fn distance(from: *mut bindings::page, to: *mut bindings::page) -> usize {
         bytes_between(addr_of(from), addr_of(to))
@@ -89,9 +90,12 @@ mod model {
     }
 
     /// How far one page is from another in physical memory, in bytes, modulo `1 << 64`.
+    #[cfg(CONFIG_COMPACTION)]
     pub(crate) fn distance(from: *mut bindings::page, to: *mut bindings::page) -> usize {
         phys_of(to).wrapping_sub(phys_of(from))
     }
 }
 
-pub(crate) use model::{distance, init, page_at, phys_of};
+#[cfg(CONFIG_COMPACTION)]
+pub(crate) use model::distance;
+pub(crate) use model::{init, page_at, phys_of};

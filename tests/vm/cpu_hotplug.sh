@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours=normal timeout=300 memory=1G cpus=2 disk=512M
+# vm: flavours= soak=normal timeout=300 memory=1G cpus=2 disk=512M
 #
 # A CPU goes and comes back while programs swap (bug 18 of the list in
 # Documentation/testing.rst): per-CPU buffers and magazines are handed over,

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours=normal timeout=900 memory=512M cpus=2
+# vm: flavours= soak=normal timeout=900 memory=512M cpus=2
 #
 # C zsmalloc and ours, in turns on the same real data in zram, in memory that is
 # in pieces: how many pages move, how much free memory comes

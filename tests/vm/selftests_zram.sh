@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours=normal soak=debug timeout=1800 memory=1G cpus=2
+# vm: flavours= soak=normal,debug timeout=1800 memory=1G cpus=2
 #
 # The kernel's own tests of zram, tools/testing/selftests/zram, on C zsmalloc
 # and on the shim: the same results, and none failed.

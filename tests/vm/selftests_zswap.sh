@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours=normal soak=debug timeout=1800 memory=1G cpus=2 disk=512M append=kmemleak=off
+# vm: flavours= soak=normal,debug timeout=1800 memory=1G cpus=2 disk=512M append=kmemleak=off
 #
 # The kernel's own test of zswap, tools/testing/selftests/cgroup/test_zswap, on
 # C zsmalloc and on ours: the same results, and none failed. One of its cases

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours=normal,debug timeout=900 memory=1G cpus=2 disk=512M
+# vm: flavours=normal soak=debug timeout=900 memory=1G cpus=2 disk=512M
 #
 # The allocator's own writeback, with a client that uses it for real:
 # samples/zsrs_store.c keeps compressed pages in a pool with a limit and evicts

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours=normal timeout=420 memory=1G cpus=2
+# vm: flavours= soak=normal timeout=420 memory=1G cpus=2
 #
 # zram is reset and set up again, smaller each time and then large again, while
 # writers and readers hammer it (bug 22 of the list in Documentation/testing.rst):

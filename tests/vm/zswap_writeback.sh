@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours=normal timeout=900 memory=1G cpus=2 disk=512M
+# vm: flavours= soak=normal timeout=900 memory=1G cpus=2 disk=512M
 #
 # zswap's own writeback through the zpool driver: entries are mapped,
 # decompressed, written to the disk and freed, for each reason that zswap has.

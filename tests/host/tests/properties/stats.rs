@@ -33,6 +33,26 @@ proptest! {
         prop_assert_eq!(count.free_bytes(class) as u128, (slots - inuse) * u128::from(class.size));
     }
 
+    /// Sparse: a tenth of the slots is free, and a quarter more than a zspage has.
+    #[test]
+    fn a_class_is_sparse_with_a_tenth_of_it_free(
+        which: Index,
+        zspages in 0usize..1 << 32,
+        part in 800u128..=1000,
+    ) {
+        let class = which.get(&CLASSES);
+        let objs = u128::from(class.objs);
+        let slots = zspages as u128 * objs;
+        let inuse = slots * part / 1000;
+        let free = slots - inuse;
+        let sparse = free * 10 > slots && free > objs + objs.div_ceil(4);
+        let count = ClassCount { zspages, inuse: usize::try_from(inuse).unwrap() };
+        // Whole tenths are rounded in favour of being sparse.
+        let rounded = free * 10 > slots - slots % 10 && free > objs + objs.div_ceil(4);
+        prop_assert!(count.inuse < count.sparse_below(class) || !sparse);
+        prop_assert_eq!(count.inuse < count.sparse_below(class), rounded);
+    }
+
     /// Counts read at different moments: any two numbers.
     #[test]
     fn nothing_underflows_or_overflows(which: Index, zspages: usize, inuse: usize) {
