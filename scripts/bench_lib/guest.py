@@ -24,6 +24,8 @@ KERNEL_MODULES = Path(os.environ["ZSRS_BENCH_KERNEL"])
 ROOT = Path.cwd()
 DEBUGFS = Path("/sys/kernel/debug")
 PAGE_SIZE = 4096
+# What images of pages are handled in: bytes.
+CHUNK = 64 * PAGE_SIZE
 SIDES = ("ours", "c")
 
 # The module with each side's allocator, the benchmark on it, and its debugfs folder.
@@ -40,6 +42,13 @@ Record = dict[str, object]
 def say(text: str) -> None:
     """A progress line."""
     print(f"[guest] {text}", file=sys.stderr, flush=True)
+
+
+def image_and_compressor() -> tuple[bytes, str]:
+    """The image, in whole chunks, and the compressor that the command line names."""
+    image = Path(sys.argv[1]).read_bytes()
+    compressor = sys.argv[2] if len(sys.argv) > 2 else "lzo-rle"
+    return image[: len(image) // CHUNK * CHUNK], compressor
 
 
 def kernel_log() -> list[str]:

@@ -19,9 +19,19 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from guest import ALLOCATOR, BUILD, KERNEL_MODULES, PAGE_SIZE, SIDES, emit, metadata, say  # noqa: E402
+from guest import (  # noqa: E402
+    ALLOCATOR,
+    BUILD,
+    CHUNK,
+    KERNEL_MODULES,
+    PAGE_SIZE,
+    SIDES,
+    emit,
+    image_and_compressor,
+    metadata,
+    say,
+)
 
-CHUNK = 64 * PAGE_SIZE
 DEVICE = Path("/sys/block/zram0")
 
 
@@ -75,8 +85,6 @@ def measure(side: str, image: bytes, compressor: str) -> None:
     rng = random.Random(1)
     rng.shuffle(expected)
     chunks = [(i * CHUNK, aligned(data)) for i, data in enumerate(expected)]
-    if len(image) % CHUNK:
-        sys.exit(f"the image is no multiple of {CHUNK} bytes")
     rng.shuffle(chunks)
     report(side, "overwrite", pages, transfer(disk, chunks, write=True))
     for _, buffer in chunks:
@@ -94,9 +102,7 @@ def measure(side: str, image: bytes, compressor: str) -> None:
 
 def main() -> None:
     """Both sides with the same image."""
-    image = Path(sys.argv[1]).read_bytes()
-    image = image[: len(image) // CHUNK * CHUNK]
-    compressor = sys.argv[2] if len(sys.argv) > 2 else "lzo-rle"
+    image, compressor = image_and_compressor()
     for side in SIDES:
         say(f"{side}: {len(image) // PAGE_SIZE} pages through zram")
         measure(side, image, compressor)

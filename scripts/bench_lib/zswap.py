@@ -22,12 +22,20 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from guest import ALLOCATOR, DEBUGFS, PAGE_SIZE, SIDES, emit, say  # noqa: E402
+from guest import (  # noqa: E402
+    ALLOCATOR,
+    CHUNK,
+    DEBUGFS,
+    PAGE_SIZE,
+    SIDES,
+    emit,
+    image_and_compressor,
+    say,
+)
 
 PARAMETERS = Path("/sys/module/zswap/parameters")
 COUNTERS = DEBUGFS / "zswap"
 ZPOOL = {"ours": "zsmalloc_rs", "c": "zsmalloc", "zbud": "zbud"}
-CHUNK = 64 * PAGE_SIZE
 # Of <linux/mman.h>; the module mmap does not name them.
 MADV_NOHUGEPAGE, MADV_PAGEOUT, MADV_POPULATE_READ = 15, 21, 22
 
@@ -118,9 +126,7 @@ def unload(module: str) -> None:
 
 def main() -> None:
     """All allocators with the same image."""
-    image = Path(sys.argv[1]).read_bytes()
-    image = image[: len(image) // CHUNK * CHUNK]
-    compressor = sys.argv[2] if len(sys.argv) > 2 else "lzo-rle"
+    image, compressor = image_and_compressor()
     subprocess.run(["mkswap", "/dev/vda"], stdout=subprocess.DEVNULL, check=True)
     subprocess.run(["swapon", "/dev/vda"], check=True)
     # One page for each fault: readahead would bring in others' pages.
