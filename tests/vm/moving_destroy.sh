@@ -11,7 +11,7 @@ set -euo pipefail
 # shellcheck source=tests/vm/moving_lib.sh
 . "$(dirname "$0")/moving_lib.sh"
 
-rounds=$(pick 40 12)
+rounds=$(pick 24 12)
 blocks=$(pick 2000 800)
 find_blocks
 load_zram 2

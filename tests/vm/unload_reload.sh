@@ -10,7 +10,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 [ "$ZSRS_PROVIDER" = ours ] || skip "made for zsmalloc_rs beside C zsmalloc"
-rounds=$(pick 100 10)
+rounds=$(pick 40 10)
 pages=$(pick 6000 1500)
 find_hog
 disk=$(swap_disk)

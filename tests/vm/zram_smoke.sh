@@ -8,7 +8,7 @@ set -euo pipefail
 # shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-pages=$(pick 30000 5000)
+pages=$(pick 30000 3000)
 load_zram 1
 find_hog
 sys=/sys/block/zram0
@@ -28,7 +28,7 @@ start() {
 note "raw bytes"
 start lzo
 # Real bytes of which some compress and some do not.
-head -c "$(pick 24M 3M)" /dev/urandom >"$WORK/data"
+head -c "$(pick 24M 2M)" /dev/urandom >"$WORK/data"
 cat "$HOG" "$TESTS"/*.sh "$SHIM" >>"$WORK/data" 2>/dev/null || cat "$HOG" >>"$WORK/data"
 truncate -s %4096 "$WORK/data"
 dd if="$WORK/data" of=/dev/zram0 bs=64k conv=fsync oflag=direct status=none

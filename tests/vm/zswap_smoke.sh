@@ -8,7 +8,7 @@ set -euo pipefail
 # shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-pages=$(pick 30000 5000)
+pages=$(pick 30000 3000)
 load_core
 find_hog
 disk=$(swap_disk)
