@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours=normal soak=debug timeout=600 memory=1G cpus=2 disk=64M
+# vm: flavours= soak=normal,debug timeout=600 memory=1G cpus=2 disk=64M
 #
 # The allocator's own writeback when things go wrong: the disk under
 # samples/zsrs_store.c fills up, so that evictions are refused and zspages put
