@@ -438,7 +438,7 @@ PLANTED = {
         "allowed": (0, WARN, ["--allow-splat", WARNING]),
         "absent": (99, "true", ["--allow-splat", WARNING]),
         "panic": (99, "echo c >/proc/sysrq-trigger", []),
-        "hang": (98, "echo hanging; sleep 600", ["--timeout", "20"]),
+        "hang": (98, "echo hanging; sleep 600", ["--timeout", "15"]),
     },
     "debug": {
         "sleep_in_atomic": (
@@ -553,12 +553,15 @@ class Session:
         self.times.append((job.name, times_since(started)))
 
     def run_all(self, chosen: list[Job]) -> None:
-        """Run jobs one after the other, but those of cargo beside the others, which leave it time."""
-        cargo = [job for job in chosen if job.run is run_cargo]
-        beside = threading.Thread(target=lambda: [self.run(job) for job in cargo])
+        """Run jobs one after the other; those of the host beside the VMs, which leave it time."""
+        host = [job for job in chosen if job.name == "lint" or job.run is run_cargo]
+        for job in host:
+            if job.flavour:
+                self.prepare(job)
+        beside = threading.Thread(target=lambda: [self.run(job) for job in host])
         beside.start()
         for job in chosen:
-            if job not in cargo:
+            if job not in host:
                 self.run(job)
         beside.join()
 
