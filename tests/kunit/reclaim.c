@@ -827,7 +827,7 @@ static int move_always(void *data)
 
 static void reclaim_storm(struct kunit *test)
 {
-	unsigned int seconds = min(zsrs_storm_s / 2, (unsigned int)LONGEST_S);
+	unsigned int seconds = min(zsrs_storm_s / 4, (unsigned int)LONGEST_S);
 	struct storm_task *tasks = kunit_kcalloc(test, WORKERS + RECLAIMERS + 1, sizeof(*tasks),
 						 GFP_KERNEL);
 	struct storm *storm = kunit_kzalloc(test, sizeof(*storm), GFP_KERNEL);
