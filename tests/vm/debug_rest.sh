@@ -7,5 +7,6 @@ set -euo pipefail
 # shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-run_tests switch_under_load zram_one_slot zswap_writeback both_frontends zram_reset_smaller cpu_hotplug bad_input unload_reload
+run_tests switch_under_load zram_one_slot zswap_writeback both_frontends zram_reset_smaller \
+	cpu_hotplug bad_input unload_reload
 finish
