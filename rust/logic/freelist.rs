@@ -3,8 +3,8 @@
 //! Which slots of a zspage are free.
 //!
 //! Freed slots form a list through their headers. Slots that were never used are not on it: they
-//! start at the bump pointer or above, so that a new zspage needs no initialisation and no page of it is
-//! touched before it is used.
+//! start at the bump pointer or above, so that a new zspage needs no initialisation and no page of
+//! it is touched before it is used.
 //!
 //! Slots are named by where they start, as [`Geometry`] has it.
 

@@ -60,8 +60,8 @@ impl<'g> ObjectsOn<'g> {
         // Above the bump pointer lies what the page held before it was ours.
         let end = on.end.min(u16_to_u32(zspage.slots().bump()));
         let bytes = |granules: u32| u32_to_usize(granules) << ADDR_SHIFT;
-        // Where the chain would begin if it was one range.
         let address = addr_of(page.address().as_ptr());
+        // Where the chain would begin if it was one range.
         let origin = address.wrapping_sub(bytes(on.begin));
         let at = |granule| origin.wrapping_add(bytes(granule));
         let prev = zspage.page_before(page);
