@@ -6,6 +6,7 @@ use crate::kapi::debugfs::{file_operations, Dir, SeqFile, Show};
 use crate::logic::fullness::{Group, EMPTY, NR_GROUPS};
 use crate::logic::stats::ClassCount;
 use crate::pool::{class::SizeClass, shared::Shared, Pool};
+use crate::zpdesc_rs::PAGE_SHIFT;
 use core::fmt::{self, Write};
 use kernel::c_str;
 
@@ -47,7 +48,7 @@ impl Show for Pool {
             .map(|(class, count)| count.free_bytes(class.geometry()))
             .sum();
         let compactable: usize = counts()
-            .map(|(class, count)| count.can_compact(class.geometry()))
+            .map(|(class, count)| count.can_compact(PAGE_SHIFT, class.geometry()))
             .sum();
         let migrated: usize = self.classes().iter().map(SizeClass::migrated).sum();
         let refused: usize = self.classes().iter().map(SizeClass::refused).sum();
@@ -180,7 +181,7 @@ impl Row {
         Self {
             slots: count.slots(geometry),
             pages: count.pages(geometry),
-            freeable: count.can_compact(geometry),
+            freeable: count.can_compact(PAGE_SHIFT, geometry),
         }
     }
 }

@@ -12,21 +12,28 @@ use super::header::{Header, END};
 use super::size_class::Geometry;
 use core::cell::Cell;
 
-/// The slots of a zspage: free list head, bump pointer and number allocated.
+/// The slots of a zspage: free list head, bump pointer and how many there are.
+///
+/// The pages at the end of a zspage may be missing, and the slots there with them.
 ///
 /// # Invariants
 ///
-/// Slots at `bump` and above were never used; those below that are not among the `inuse` allocated
-/// are on the list that starts at `head`. Unless [sealed](Self::seal): then `inuse` is too large.
-/// `head` is [`END`] or not beyond the class's last slot.
+/// Slots at `bump` and above were never used; those below that are not allocated are on the list that
+/// starts at `head`. Unless [sealed](Self::seal): then `taken` is too large. `last` is the last slot
+/// whose pages are there, or, as long as none is, where the first would start. `head` is [`END`] or
+/// not beyond `last`, and `bump` not beyond the end of that slot.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Slots {
     /// First slot of the free list, or [`END`].
     head: Cell<u16>,
     /// The end of the last slot that was ever used.
     bump: Cell<u16>,
-    /// Slots allocated.
-    inuse: Cell<u16>,
+    /// The last slot whose pages are there.
+    last: Cell<u16>,
+    /// Slots that are not free: allocated, or missing.
+    taken: Cell<u16>,
+    /// Slots whose pages are missing.
+    missing: Cell<u16>,
 }
 
 /// A slot that may be allocated next.
@@ -49,19 +56,39 @@ impl Slot {
 }
 
 impl Slots {
-    /// A zspage none of whose slots was ever used.
-    pub const fn new() -> Self {
+    /// A zspage of `class` none of whose slots was ever used.
+    pub const fn new(class: &Geometry) -> Self {
         Self {
             head: Cell::new(END),
             bump: Cell::new(0),
-            inuse: Cell::new(0),
+            last: Cell::new(class.last),
+            taken: Cell::new(0),
+            missing: Cell::new(0),
         }
     }
 
     /// Slots allocated.
     #[inline(always)]
     pub fn inuse(&self) -> u16 {
-        self.inuse.get()
+        self.taken.get().wrapping_sub(self.missing.get())
+    }
+
+    /// No slot is allocated.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.taken.get() == self.missing.get()
+    }
+
+    /// Slots that are not free, because they are allocated or missing: what counts for how full a
+    /// zspage is.
+    #[inline(always)]
+    pub fn taken(&self) -> u16 {
+        self.taken.get()
+    }
+
+    /// Slots whose pages are missing.
+    pub fn missing(&self) -> u16 {
+        self.missing.get()
     }
 
     /// The end of the last slot that was ever used: headers below mean something.
@@ -70,13 +97,13 @@ impl Slots {
         self.bump.get()
     }
 
-    /// The slot to allocate next in a zspage of `class`; `None` if it is full.
+    /// The slot to allocate next; `None` if there is none.
     #[inline(always)]
-    pub fn next(&self, class: &Geometry) -> Option<Slot> {
+    pub fn next(&self) -> Option<Slot> {
         let (head, bump) = (self.head.get(), self.bump.get());
         if head != END {
             Some(Slot::Recycled(head))
-        } else if bump <= class.last {
+        } else if bump <= self.last.get() {
             Some(Slot::Fresh(bump))
         } else {
             None
@@ -87,12 +114,12 @@ impl Slots {
     /// nothing changed, if that cannot be: the header was overwritten.
     #[inline(always)]
     #[must_use]
-    pub fn take_recycled(&self, class: &Geometry, link: u16) -> bool {
-        let sound = link <= class.last || link == END;
+    pub fn take_recycled(&self, link: u16) -> bool {
+        let sound = link <= self.last.get() || link == END;
         if sound {
             // INVARIANT: one slot left the list and became allocated.
             self.head.set(link);
-            self.inuse.set(self.inuse.get().wrapping_add(1));
+            self.taken.set(self.taken.get().wrapping_add(1));
         }
         sound
     }
@@ -102,28 +129,53 @@ impl Slots {
     pub fn take_fresh(&self, class: &Geometry) {
         // INVARIANT: the slot at `bump` became used and allocated.
         self.bump.set(self.bump.get().wrapping_add(class.step));
-        self.inuse.set(self.inuse.get().wrapping_add(1));
+        self.taken.set(self.taken.get().wrapping_add(1));
     }
 
-    /// Gives up the free list of a zspage of `objs` slots, because it was overwritten. The zspage
-    /// looks full until objects are freed, and never empty again, so what is left of it stays where
-    /// it is.
-    pub fn seal(&self, objs: u16) {
+    /// Gives up the free list of a zspage of `class`, because it was overwritten. The zspage looks
+    /// full until objects are freed, and never empty again, so what is left of it stays where it is.
+    pub fn seal(&self, class: &Geometry) {
         self.head.set(END);
-        self.inuse.set(objs);
+        self.taken.set(class.objs);
     }
 
     /// Frees the allocated slot at `start`. Returns the header to write into it.
     #[inline(always)]
     pub fn release(&self, start: u16) -> Header {
         // INVARIANT: one slot is allocated no more and joined the list.
-        self.inuse.set(self.inuse.get().wrapping_sub(1));
+        self.taken.set(self.taken.get().wrapping_sub(1));
+        self.link(start)
+    }
+
+    /// Frees an allocated slot that is about to go, or to be [linked](Self::link). Returns the header
+    /// to write into it.
+    pub fn release_unlinked(&self) -> Header {
+        self.taken.set(self.taken.get().wrapping_sub(1));
+        Header::Free(END)
+    }
+
+    /// Empties the list: all free slots that are to stay are [linked](Self::link) again.
+    pub fn unlink_all(&self) {
+        self.head.set(END);
+    }
+
+    /// Puts the free slot at `start`, which is not on the list, there. Returns the header to write into
+    /// it.
+    #[inline(always)]
+    pub fn link(&self, start: u16) -> Header {
         Header::Free(self.head.replace(start))
     }
-}
 
-impl Default for Slots {
-    fn default() -> Self {
-        Self::new()
+    /// Gives up all slots but the first `kept`, because their pages go, or gets slots back, because
+    /// pages came. Those that go are free and on no list.
+    pub fn resize(&self, class: &Geometry, kept: u16) {
+        let missing = class.objs.saturating_sub(kept);
+        let more = missing.wrapping_sub(self.missing.get());
+        // INVARIANT: what is missing is taken; all that is left ends with the last slot kept.
+        self.taken.set(self.taken.get().wrapping_add(more));
+        self.missing.set(missing);
+        let end = class.start_of(kept);
+        self.last.set(end.saturating_sub(class.step));
+        self.bump.set(self.bump.get().min(end));
     }
 }

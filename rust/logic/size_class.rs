@@ -10,7 +10,9 @@
 //! The geometry is the published one of zsmalloc (`Documentation/mm/zsmalloc.rst` in the kernel
 //! tree): users compare the two allocators class by class.
 
-use super::conv::{low_u16, low_u8, u16_to_u32, u16_to_usize, u32_to_usize, u8_to_u32};
+use super::conv::{
+    low_u16, low_u32, low_u8, u16_to_u32, u16_to_usize, u32_to_usize, u8_to_u32, usize_to_u64,
+};
 use super::header::{HEADER_BYTES, HEADER_SIZE};
 use super::word::ADDR_SHIFT;
 
@@ -115,6 +117,30 @@ impl Geometry {
     #[inline(always)]
     pub const fn nr_pages(&self) -> usize {
         u32_to_usize(u8_to_u32(self.pages))
+    }
+
+    /// Slots that lie wholly on the first `pages` pages of a zspage.
+    pub const fn slots_on(&self, page_shift: u32, pages: usize) -> u16 {
+        if pages >= self.nr_pages() {
+            return self.objs;
+        }
+        // At most 16 pages of 64K.
+        let bytes = low_u32(usize_to_u64(pages.wrapping_shl(page_shift)));
+        match bytes.checked_div(self.size) {
+            Some(slots) => low_u16(slots),
+            None => 0,
+        }
+    }
+
+    /// Pages of a zspage that its first `slots` slots lie on.
+    pub const fn pages_for(&self, page_shift: u32, slots: u16) -> usize {
+        let bytes = u16_to_u32(slots).wrapping_mul(self.size);
+        u32_to_usize(bytes.div_ceil(1u32.wrapping_shl(page_shift)))
+    }
+
+    /// Where slot `number` starts.
+    pub const fn start_of(&self, number: u16) -> u16 {
+        self.step.wrapping_mul(number)
     }
 }
 

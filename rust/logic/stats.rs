@@ -2,8 +2,20 @@
 
 //! The arithmetic behind the statistics: what compaction could give back.
 
-use super::conv::u16_to_usize;
+use super::conv::{low_u16, low_u32, u16_to_usize, u32_to_usize, usize_to_u64};
 use super::size_class::Geometry;
+
+/// Classes with at most so many zspages are kept as small as their objects need, page by page.
+const FEW_ZSPAGES: usize = 8;
+
+/// What zspages lack that have fewer pages than their class has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Missing {
+    /// Pages.
+    pub pages: usize,
+    /// Slots on those pages.
+    pub slots: usize,
+}
 
 /// Counts of one size class, taken at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -12,38 +24,61 @@ pub struct ClassCount {
     pub zspages: usize,
     /// Objects allocated from them.
     pub inuse: usize,
+    /// What they lack.
+    pub missing: Missing,
 }
 
 impl ClassCount {
     /// Slots of all zspages, in objects.
     pub const fn slots(&self, class: &Geometry) -> usize {
-        self.zspages.saturating_mul(u16_to_usize(class.objs))
+        let whole = self.zspages.saturating_mul(u16_to_usize(class.objs));
+        whole.saturating_sub(self.missing.slots)
     }
 
     /// Pages of all zspages.
     pub const fn pages(&self, class: &Geometry) -> usize {
-        self.zspages.saturating_mul(class.nr_pages())
+        let whole = self.zspages.saturating_mul(class.nr_pages());
+        whole.saturating_sub(self.missing.pages)
     }
 
-    /// Pages that would be left over if the objects were packed as tightly as they can be.
+    /// Slots that hold no object.
+    pub const fn free(&self, class: &Geometry) -> usize {
+        self.slots(class).saturating_sub(self.inuse)
+    }
+
+    /// Pages that would be left over if the objects were packed as tightly as they can be: whole
+    /// zspages, and as many pages of one more as the rest needs.
     ///
-    /// Never underflows, also when the two counts were read at different moments.
-    pub const fn can_compact(&self, class: &Geometry) -> usize {
-        let unused = self.slots(class).saturating_sub(self.inuse);
-        match unused.checked_div(u16_to_usize(class.objs)) {
-            Some(zspages) => zspages.saturating_mul(class.nr_pages()),
-            None => 0,
-        }
+    /// Never underflows, also when the counts were read at different moments.
+    pub const fn can_compact(&self, page_shift: u32, class: &Geometry) -> usize {
+        let objs = u16_to_usize(class.objs);
+        let needed = match (self.inuse.checked_div(objs), self.inuse.checked_rem(objs)) {
+            (Some(zspages), Some(rest)) => {
+                // Fewer than `objs`.
+                let rest = class.pages_for(page_shift, low_u16(low_u32(usize_to_u64(rest))));
+                zspages
+                    .saturating_mul(class.nr_pages())
+                    .saturating_add(rest)
+            }
+            _ => 0,
+        };
+        self.pages(class).saturating_sub(needed)
     }
 
     /// The class is sparse if it has fewer objects than this: a tenth of its slots is free, and so
-    /// are more slots than one zspage has. Then it is worth while to compact it at once, rather
-    /// than when memory runs short.
-    pub const fn sparse_below(&self, class: &Geometry) -> usize {
+    /// are more slots than one zspage has, or, with few zspages, than two pages have. Then it is worth
+    /// while to compact it at once, rather than when memory runs short.
+    pub const fn sparse_below(&self, page_shift: u32, class: &Geometry) -> usize {
         let slots = self.slots(class);
         // A quarter more than a zspage, so that the next objects do not open one again.
         let objs = u16_to_usize(class.objs);
-        let slack = objs.saturating_add(objs.div_ceil(4));
+        let mut slack = objs.saturating_add(objs.div_ceil(4));
+        if self.zspages <= FEW_ZSPAGES {
+            let two_pages = u16_to_usize(class.slots_on(page_shift, 2));
+            if two_pages < slack {
+                slack = two_pages;
+            }
+        }
         let kept = slots.saturating_sub(slots / 10);
         let left = slots.saturating_sub(slack);
         if left < kept {
@@ -55,8 +90,6 @@ impl ClassCount {
 
     /// Bytes of slots that hold no object.
     pub const fn free_bytes(&self, class: &Geometry) -> usize {
-        self.slots(class)
-            .saturating_sub(self.inuse)
-            .saturating_mul(super::conv::u32_to_usize(class.size))
+        self.free(class).saturating_mul(u32_to_usize(class.size))
     }
 }

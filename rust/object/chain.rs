@@ -1,69 +1,89 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The pages of one zspage: allocated together, linked, and freed together.
+//! The pages of one zspage: linked, allocated together and freed together, except for the last ones.
 
 use crate::kapi::{
     gfp::Gfp,
     movable,
     page_alloc::{self, Page},
 };
-use crate::logic::conv::u8_to_usize;
-use crate::zpdesc_rs::{are_adjacent, Zpdesc, MAX_PAGES};
+use crate::logic::conv::{u64_to_usize, usize_to_u64};
+use crate::zpdesc_rs::{are_adjacent, Zpdesc, MAX_PAGES, PAGE_SHIFT};
 use core::{
     cell::Cell,
+    mem::ManuallyDrop,
+    ops::Range,
     ptr::{null_mut, NonNull},
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// The pages of one zspage, in order.
+/// The pages of one zspage, in order; or some that leave one, or are to come to it.
 ///
 /// # Invariants
 ///
 /// `first` is the first of a chain of 1 to [`MAX_PAGES`] pages that are allocated, typed zsmalloc,
 /// counted in `NR_ZSPAGES`, and owned by this value.
 pub(super) struct Chain {
-    /// The first page. Changes only under the owning class's lock.
+    /// The first page, and what the chain is like. Changes only under the owning class's lock.
     first: Cell<First>,
-    /// The page holds one huge object: there is no link, but a header in its place.
-    huge: bool,
-    /// How many pages were allocated physically adjacent to the one before.
-    adjacent: u8,
 }
 
 // SAFETY: It owns its pages; `first` changes only under the owning class's lock.
 unsafe impl Send for Chain {}
 
-/// The first page of a chain: its physical address in bytes, and [`RANGE`](Self::RANGE).
+/// The first page of a chain: its physical address in bytes. The bits below a page's size hold the
+/// number of pages, [`RANGE`](Self::RANGE) and [`HUGE`](Self::HUGE).
 #[derive(Clone, Copy)]
 struct First(u64);
 
 impl First {
     /// All pages of the chain can be addressed as one range.
     const RANGE: u64 = 1;
+    /// The page holds one huge object: there is no link, but a header in its place.
+    const HUGE: u64 = 2;
+    /// Where the number of pages lies.
+    const PAGES_SHIFT: u32 = 4;
+    /// All that is not the address.
+    const MASK: u64 = (1 << PAGE_SHIFT) - 1;
 
-    /// The first page, of a chain that is one range or not.
-    fn new(zpdesc: &Zpdesc, range: bool) -> Self {
-        Self(zpdesc.phys() | if range { Self::RANGE } else { 0 })
+    /// The first page of a chain of `pages` pages that is one range or not, huge or not.
+    fn new(zpdesc: &Zpdesc, pages: usize, range: bool, huge: bool) -> Self {
+        let range = if range { Self::RANGE } else { 0 };
+        let huge = if huge { Self::HUGE } else { 0 };
+        let pages = usize_to_u64(pages) << Self::PAGES_SHIFT;
+        Self(zpdesc.phys() | pages | range | huge)
     }
 
     /// Physical address of the page.
     #[inline(always)]
     fn phys(self) -> u64 {
-        self.0 & !Self::RANGE
+        self.0 & !Self::MASK
+    }
+
+    /// Pages of the chain.
+    fn pages(self) -> usize {
+        u64_to_usize((self.0 & Self::MASK) >> Self::PAGES_SHIFT)
+    }
+
+    /// It is a page of a huge object.
+    #[inline(always)]
+    fn is_huge(self) -> bool {
+        self.0 & Self::HUGE != 0
     }
 
     /// The same page of a chain that is no range any more.
     #[cfg(CONFIG_COMPACTION)]
     fn without_range(self) -> Self {
-        Self(self.phys())
+        Self(self.0 & !Self::RANGE)
     }
 
     /// Where the range begins, if it is one.
     #[inline(always)]
     fn range(self) -> Option<u64> {
-        (self.0 & Self::RANGE != 0).then(|| self.0.wrapping_sub(Self::RANGE))
+        (self.0 & Self::RANGE != 0).then(|| self.phys())
     }
 }
+const _: () = assert!(MAX_PAGES << First::PAGES_SHIFT < 1 << PAGE_SHIFT);
 
 /// How scattered free memory is, to judge by the latest chains. A guess: it is changed without a
 /// lock, and all pools share it.
@@ -100,52 +120,53 @@ impl Scatter {
 }
 
 impl Chain {
-    /// Allocates a chain of `nr` pages (1 to [`MAX_PAGES`]). Sleeps only if `gfp` allows it.
+    /// Allocates pages for these places (1 to [`MAX_PAGES`] of them) in a zspage, of a huge object or
+    /// not. Sleeps only if `gfp` allows it. Returns how many are physically adjacent to the one before,
+    /// too.
     ///
     /// `first_offset` tells where on each page the first object begins, in bytes.
     pub(super) fn alloc(
         gfp: Gfp,
-        nr: usize,
+        places: Range<usize>,
         huge: bool,
         first_offset: impl Fn(usize) -> usize,
-    ) -> Option<Self> {
+    ) -> Option<(Self, usize)> {
         let mut pages = [null_mut(); MAX_PAGES];
-        let pages = pages.get_mut(..nr)?;
+        let pages = pages.get_mut(..places.len())?;
         if !Self::fill(gfp.for_objects(), pages) {
             return None;
         }
+        let nr = pages.len();
         let mut prev: Option<&Zpdesc> = None;
         let mut first = None;
-        let mut adjacent = 0u8;
-        for (place, page) in pages.iter().enumerate() {
+        let mut adjacent: usize = 0;
+        for (page, place) in pages.iter().zip(places) {
             // SAFETY: `fill` has filled the array with pages, which are ours until they are freed.
             let zpdesc: &Zpdesc = unsafe { Zpdesc::from_page(NonNull::new(*page)?) };
             zpdesc.set_zsmalloc(place, first_offset(place));
             zpdesc.set_next(None);
+            if place == 0 {
+                zpdesc.set_first();
+            }
             match prev {
                 Some(prev) => {
                     prev.set_next(Some(zpdesc));
-                    adjacent = adjacent.wrapping_add(u8::from(are_adjacent(prev, zpdesc)));
+                    adjacent = adjacent.wrapping_add(usize::from(are_adjacent(prev, zpdesc)));
                 }
-                None => {
-                    zpdesc.set_first();
-                    first = Some(zpdesc);
-                }
+                None => first = Some(zpdesc),
             }
             prev = Some(zpdesc);
         }
-        let contiguous = u8_to_usize(adjacent).wrapping_add(1) == nr;
+        let contiguous = adjacent.wrapping_add(1) == nr;
         // INVARIANT: all pages are ours, typed and linked; they are counted below.
         let chain = Self {
-            first: Cell::new(First::new(first?, contiguous)),
-            huge,
-            adjacent,
+            first: Cell::new(First::new(first?, nr, contiguous, huge)),
         };
         if nr > 1 {
             SCATTER.chain_allocated(contiguous);
         }
         chain.count(1);
-        Some(chain)
+        Some((chain, adjacent))
     }
 
     /// Allocates pages, adjacent ones if that takes little effort.
@@ -157,14 +178,14 @@ impl Chain {
         (block && page_alloc::fill_adjacent(gfp, pages)) || page_alloc::fill(gfp, pages)
     }
 
-    /// How many pages were allocated physically adjacent to the one before.
-    pub(super) fn adjacent(&self) -> u8 {
-        self.adjacent
+    /// Its pages.
+    pub(super) fn pages(&self) -> usize {
+        self.first.get().pages()
     }
 
     /// The first page.
     #[inline(always)]
-    fn first(&self) -> &Zpdesc {
+    pub(super) fn first(&self) -> &Zpdesc {
         // SAFETY: The first page of the chain is ours, by the invariant.
         unsafe { Zpdesc::from_phys(self.first.get().phys()) }
     }
@@ -183,7 +204,7 @@ impl Chain {
     /// The page after `zpdesc`.
     #[inline(always)]
     fn after<'a>(&self, zpdesc: &'a Zpdesc) -> Option<&'a Zpdesc> {
-        if self.huge {
+        if self.first.get().is_huge() {
             None
         } else {
             zpdesc.next()
@@ -195,7 +216,7 @@ impl Chain {
     pub(super) fn page(&self, place: usize) -> &Zpdesc {
         let mut zpdesc = self.first();
         // There is no link in the page of a huge object, which is the last too.
-        let steps = if self.huge { 0 } else { place };
+        let steps = if self.first.get().is_huge() { 0 } else { place };
         for _ in 0..steps {
             let Some(next) = zpdesc.next() else {
                 break;
@@ -217,9 +238,14 @@ impl Chain {
     ///
     /// A page whose lock somebody has (memory failure may) stays unmovable.
     pub(super) fn set_movable<T: movable::Operations>(&self) {
+        self.set_movable_from::<T>(0);
+    }
+
+    /// [`Self::set_movable`] for the pages from place `from` on.
+    pub(super) fn set_movable_from<T: movable::Operations>(&self, from: usize) {
         #[cfg(CONFIG_COMPACTION)]
         {
-            let mut next = Some(self.first());
+            let mut next = Some(self.page(from));
             while let Some(zpdesc) = next {
                 // Before it is movable: a page that was replaced links to nothing.
                 next = self.after(zpdesc);
@@ -253,26 +279,63 @@ impl Chain {
         let next = self.after(new);
         // INVARIANT: `new` may have become the first page of the chain. It is no range any more, unless
         // it was the only page.
+        let was = self.first.get();
         let first = match prev {
-            None => First::new(new, next.is_none()),
+            None => First::new(new, was.pages(), next.is_none(), was.is_huge()),
             Some(prev) => {
                 prev.set_next(Some(new));
-                self.first.get().without_range()
+                was.without_range()
             }
         };
         self.first.set(first);
         next
     }
 
-    /// Locks all pages, or none: then the first whose lock somebody has is returned.
-    pub(super) fn try_lock(&self) -> Result<(), &Zpdesc> {
-        for (locked, zpdesc) in self.iter().enumerate() {
+    /// Takes the pages from place `kept` on out, one at least of which stays, and one leaves. The
+    /// class's lock is held.
+    pub(super) fn split_off(&self, kept: usize) -> Option<Self> {
+        let last = self.page(kept.checked_sub(1)?);
+        let tail = last.next()?;
+        let was = self.first.get();
+        let gone = was.pages().wrapping_sub(kept);
+        last.set_next(None);
+        // INVARIANT: each has the pages that are linked. One page is always a range.
+        let range = kept == 1 || was.range().is_some();
+        self.first.set(First::new(self.first(), kept, range, false));
+        Some(Self {
+            first: Cell::new(First::new(tail, gone, false, false)),
+        })
+    }
+
+    /// Appends pages, which were allocated for the places after its own. The class's lock is held.
+    pub(super) fn append(&self, more: Self) {
+        let more = ManuallyDrop::new(more);
+        let (was, added) = (self.first.get(), more.first.get());
+        let last = self.page(was.pages().wrapping_sub(1));
+        let range =
+            was.range().is_some() && added.range().is_some() && are_adjacent(last, more.first());
+        last.set_next(Some(more.first()));
+        let pages = was.pages().wrapping_add(added.pages());
+        // INVARIANT: the pages of `more` are this chain's now.
+        self.first
+            .set(First::new(self.first(), pages, range, false));
+    }
+
+    /// Locks all pages from place `from` on, or none: then the first whose lock somebody has is
+    /// returned.
+    pub(super) fn try_lock(&self, from: usize) -> Result<(), &Zpdesc> {
+        for (locked, zpdesc) in self.iter().skip(from).enumerate() {
             if !zpdesc.try_lock() {
-                self.iter().take(locked).for_each(Zpdesc::unlock);
+                self.iter().skip(from).take(locked).for_each(Zpdesc::unlock);
                 return Err(zpdesc);
             }
         }
         Ok(())
+    }
+
+    /// Releases the locks of the pages from place `from` on, all taken by [`Self::try_lock`].
+    pub(super) fn unlock(&self, from: usize) {
+        self.iter().skip(from).for_each(Zpdesc::unlock);
     }
 
     /// Makes the pages, all locked by [`Self::try_lock`], unmovable, and releases the locks.
@@ -304,7 +367,7 @@ impl Chain {
     /// For objects that are still allocated when their pool is destroyed.
     pub(super) fn leak(self) {
         self.count(-1);
-        let chain = core::mem::ManuallyDrop::new(self);
+        let chain = ManuallyDrop::new(self);
         chain.release(|_| ());
     }
 

@@ -7,7 +7,8 @@ use super::migrate::PinnedZspage;
 use super::{
     list::List,
     lru::{Coldest, Lru},
-    zspage::{Doomed, Reclaim, Zspage, ZspageBox},
+    migrate::Migrate,
+    zspage::{Doomed, Extension, LockedTail, Reclaim, Tail, Zspage, ZspageBox},
 };
 use crate::logic::{
     conv::u32_to_usize,
@@ -27,7 +28,7 @@ pub(crate) struct Isolated<Owner>(NonNull<Zspage<Owner>>);
 /// # Invariants
 ///
 /// Every zspage is on the list of its `group`; `filled` has the groups whose lists are not empty,
-/// `counts` their lengths.
+/// `counts` their lengths. `short` is the one zspage that lacks pages, if there is one.
 pub(crate) struct ZspageLists<Owner> {
     /// A list for each group.
     lists: [List<Zspage<Owner>>; NR_GROUPS],
@@ -35,6 +36,8 @@ pub(crate) struct ZspageLists<Owner> {
     counts: [Cell<u32>; NR_GROUPS],
     /// Groups whose lists are not empty.
     filled: Cell<GroupSet>,
+    /// The zspage that has fewer pages than its class has.
+    short: Cell<Option<NonNull<Zspage<Owner>>>>,
 }
 
 // SAFETY: It owns the zspages on it, and is reached under the owner's lock.
@@ -47,6 +50,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
             lists: [const { List::new() }; NR_GROUPS],
             counts: [const { Cell::new(0) }; NR_GROUPS],
             filled: Cell::new(GroupSet::new()),
+            short: Cell::new(None),
         }
     }
 
@@ -94,9 +98,14 @@ impl<Owner: Sync> ZspageLists<Owner> {
 
     /// The fullest zspage with objects and room that is not `other`: where compaction moves to.
     pub(crate) fn fullest_but(&self, other: &Zspage<Owner>) -> Option<&Zspage<Owner>> {
-        let group = self.filled.get().fullest_partial()?;
-        let mut zspages = self.group(group).take(2);
-        zspages.find(|zspage| !core::ptr::eq(*zspage, other))
+        let is_other = |zspage: &Zspage<Owner>| core::ptr::eq(zspage, other);
+        let first = self.fullest()?;
+        if !is_other(first) {
+            return Some(first);
+        }
+        let partial = Group::all().rev().filter(|group| group.is_partial());
+        let mut zspages = partial.flat_map(|group| self.group(group));
+        zspages.find(|zspage| !is_other(zspage))
     }
 
     /// The fullest zspage with objects and room.
@@ -112,14 +121,80 @@ impl<Owner: Sync> ZspageLists<Owner> {
 
     /// Puts a zspage on the list of its group.
     pub(crate) fn insert(&self, zspage: ZspageBox<Owner>, class: &Geometry) -> &Zspage<Owner> {
-        let zspage = self.get(zspage.0);
-        self.add(zspage, Group::of(zspage.inuse(), class));
+        let zspage = self.get(zspage.zspage);
+        self.add(zspage, zspage.group_now(class));
         zspage
+    }
+
+    /// The zspage that lacks pages, unless it is under reclaim.
+    pub(crate) fn short(&self) -> Option<&Zspage<Owner>> {
+        let short = self.get(self.short.get()?);
+        (short.reclaim().get() == Reclaim::Not).then_some(short)
+    }
+
+    /// Pages and slots that the zspages lack.
+    pub(crate) fn missing(&self, class: &Geometry) -> (u8, u16) {
+        let Some(short) = self.short.get() else {
+            return (0, 0);
+        };
+        let short = self.get(short);
+        let pages = class.nr_pages().saturating_sub(short.pages());
+        // At most 16.
+        (u8::try_from(pages).unwrap_or(0), short.slots().missing())
+    }
+
+    /// The zspage that may give up its last pages: the one that has already, or else the emptiest with
+    /// objects and room.
+    pub(crate) fn shrinkable(&self) -> Option<&Zspage<Owner>> {
+        if self.short.get().is_some() {
+            return self.short();
+        }
+        self.first(self.filled.get().emptiest_partial()?)
+    }
+
+    /// Takes its last pages from a zspage, unless there is an object on them, or another zspage lacks
+    /// pages.
+    pub(crate) fn cut(&self, tail: LockedTail<'_, Owner>, class: &Geometry) -> Option<Tail> {
+        let zspage = tail.zspage();
+        let raw = NonNull::from(zspage);
+        if self.short.get().is_some_and(|short| short != raw) {
+            return None;
+        }
+        let cut = tail.cut(class)?;
+        // INVARIANT: it lacks pages.
+        self.short.set(Some(raw));
+        self.relist(zspage, class);
+        Some(cut)
+    }
+
+    /// Adds pages to the zspage that lacks them. Returns that.
+    ///
+    /// # Errors
+    ///
+    /// The pages, if there is no zspage that lacks just these.
+    pub(crate) fn extend(
+        &self,
+        more: Extension,
+        class: &Geometry,
+    ) -> Result<&Zspage<Owner>, Extension>
+    where
+        Owner: Migrate,
+    {
+        let Some(zspage) = self.short() else {
+            return Err(more);
+        };
+        zspage.extend(class, more)?;
+        if zspage.pages() == class.nr_pages() {
+            // INVARIANT: it lacks none any more.
+            self.short.set(None);
+        }
+        self.relist(zspage, class);
+        Ok(zspage)
     }
 
     /// Moves a zspage to the list that its number of objects now belongs to.
     pub(crate) fn relist(&self, zspage: &Zspage<Owner>, class: &Geometry) {
-        self.move_to(Group::of(zspage.inuse(), class), zspage);
+        self.move_to(zspage.group_now(class), zspage);
     }
 
     /// Moves a zspage to the list of `group`, which its number of objects now belongs to.
@@ -137,6 +212,10 @@ impl<Owner: Sync> ZspageLists<Owner> {
         // SAFETY: It is used no more once it is off its list.
         let doomed = unsafe { Doomed::try_new(zspage) }?;
         self.del(zspage);
+        if self.short.get() == Some(NonNull::from(zspage)) {
+            // INVARIANT: it is none of these any more.
+            self.short.set(None);
+        }
         Ok(doomed)
     }
 
@@ -163,7 +242,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
     pub(crate) fn restore(&self, isolated: Isolated<Owner>, class: &Geometry) -> &Zspage<Owner> {
         let zspage = self.get(isolated.0);
         zspage.reclaim().set(Reclaim::Not);
-        self.add(zspage, Group::of(zspage.inuse(), class));
+        self.add(zspage, zspage.group_now(class));
         zspage
     }
 

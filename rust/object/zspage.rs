@@ -20,7 +20,7 @@ use crate::kapi::{
     kmem_cache::{KmemCache, SlabBox},
 };
 use crate::logic::{
-    conv::{u16_to_u32, u32_to_u64, u64_to_usize, u8_to_usize, usize_to_u64},
+    conv::{u16_to_u32, u32_to_u64, u64_to_usize, usize_to_u64},
     freelist::Slots,
     fullness::{Group, EMPTY},
     header::Header,
@@ -95,10 +95,20 @@ pub(crate) type ZspageCache<Owner> = KmemCache<Zspage<Owner>>;
 
 /// A zspage that is on no list yet. Its pages are movable already.
 #[must_use = "it belongs on a list of its owner"]
-pub(crate) struct ZspageBox<Owner>(pub(super) NonNull<Zspage<Owner>>);
+pub(crate) struct ZspageBox<Owner> {
+    /// The zspage.
+    pub(super) zspage: NonNull<Zspage<Owner>>,
+    /// How many of its pages are physically adjacent to the one before.
+    adjacent: usize,
+}
 
 // SAFETY: Nobody else has the zspage until it is on a list.
 unsafe impl<Owner: Sync> Send for ZspageBox<Owner> {}
+
+/// Where on the page at `place` the first object of `class` begins, as descriptors have it.
+fn first_object(class: &Geometry, place: usize) -> usize {
+    first_offset(PAGE_SHIFT, class, place).min(PAGE_SIZE - 1)
+}
 
 impl<Owner: Migrate> ZspageBox<Owner> {
     /// Allocates a zspage of class `class` for `owner`, all slots free. Sleeps only if `gfp`
@@ -109,15 +119,15 @@ impl<Owner: Migrate> ZspageBox<Owner> {
         owner: &Owner,
         class: &Geometry,
     ) -> Option<Self> {
-        let chain = Chain::alloc(gfp, class.nr_pages(), class.is_huge(), |place| {
-            first_offset(PAGE_SHIFT, class, place).min(PAGE_SIZE - 1)
+        let (chain, adjacent) = Chain::alloc(gfp, 0..class.nr_pages(), class.is_huge(), |place| {
+            first_object(class, place)
         })?;
         let zspage = Zspage {
             by_fullness: Place::new(),
             by_age: Links::new(),
             owner: NonNull::from(owner),
             chain,
-            slots: Slots::new(),
+            slots: Slots::new(class),
             group: Cell::new(EMPTY),
             reclaim: Cell::new(Reclaim::Not),
         };
@@ -126,13 +136,96 @@ impl<Owner: Migrate> ZspageBox<Owner> {
         // INVARIANT: the pages point to it.
         zspage.chain.set_zspage(NonNull::from(&*zspage));
         zspage.chain.set_movable::<Movable<Owner>>();
-        Some(Self(zspage.into_raw()))
+        Some(Self {
+            zspage: zspage.into_raw(),
+            adjacent,
+        })
     }
 
-    /// How many of its pages were allocated physically adjacent to the one before.
+    /// How many of its pages are physically adjacent to the one before.
     pub(crate) fn adjacent_pages(&self) -> usize {
-        // SAFETY: A zspage lives until its owner frees it; it never changes.
-        u8_to_usize(unsafe { self.0.as_ref() }.chain.adjacent())
+        self.adjacent
+    }
+}
+
+/// Pages for a zspage that lacks some. Not movable yet.
+pub(crate) struct Extension(Chain);
+
+impl Extension {
+    /// Allocates the page for `place` in a zspage of class `class`. Sleeps only if `gfp` allows it.
+    pub(crate) fn alloc(gfp: Gfp, class: &Geometry, place: usize) -> Option<Self> {
+        let places = place..place.checked_add(1)?;
+        let (chain, _) = Chain::alloc(gfp, places, false, |place| first_object(class, place))?;
+        Some(Self(chain))
+    }
+
+    /// Pages that it has.
+    pub(crate) fn pages(&self) -> usize {
+        self.0.pages()
+    }
+}
+
+/// The last pages of a zspage, locked: nobody isolates or replaces them. Its class's lock is held.
+/// Dropping it releases the locks.
+pub(crate) struct LockedTail<'g, Owner> {
+    /// The zspage.
+    zspage: &'g Zspage<Owner>,
+    /// Where its last pages begin, not with its first.
+    from: usize,
+}
+
+impl<'g, Owner: Sync> LockedTail<'g, Owner> {
+    /// Locks the pages of `zspage` after the first `kept`, of which there is one at least. `None` if
+    /// there are no such pages, or somebody has one of them locked.
+    pub(crate) fn new(zspage: &'g Zspage<Owner>, kept: usize) -> Option<Self> {
+        let some = (1..zspage.pages()).contains(&kept);
+        let locked = some && zspage.chain.try_lock(kept).is_ok();
+        locked.then_some(Self { zspage, from: kept })
+    }
+
+    /// The zspage.
+    pub(super) fn zspage(&self) -> &'g Zspage<Owner> {
+        self.zspage
+    }
+
+    /// Takes the pages from the zspage, unless there is an object on them. No free slot there is on the
+    /// free list.
+    pub(super) fn cut(self, class: &Geometry) -> Option<Tail> {
+        let zspage = self.zspage;
+        let kept = class.slots_on(PAGE_SHIFT, self.from);
+        let gone = class.start_of(kept)..class.end();
+        if zspage.objects(class, gone).next().is_some() {
+            return None;
+        }
+        let tail = zspage.chain.split_off(self.from)?;
+        zspage.slots.resize(class, kept);
+        // The locks go with the pages.
+        core::mem::forget(self);
+        Some(Tail(tail))
+    }
+}
+
+impl<Owner> Drop for LockedTail<'_, Owner> {
+    fn drop(&mut self) {
+        self.zspage.chain.unlock(self.from);
+    }
+}
+
+/// Pages that were the last of a zspage, and are locked. Dropping it frees them: not under a class's
+/// lock.
+#[must_use]
+pub(crate) struct Tail(Chain);
+
+impl Tail {
+    /// Pages that it has.
+    pub(crate) fn pages(&self) -> usize {
+        self.0.pages()
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.0.unlock_unmovable();
     }
 }
 
@@ -148,14 +241,19 @@ impl<Owner: Sync> Doomed<Owner> {
     ///
     /// If it succeeds the zspage must be taken off its list, and be used no more.
     pub(super) unsafe fn try_new(zspage: &Zspage<Owner>) -> Result<Self, ZpdescRef> {
-        zspage.chain.try_lock().map_err(Zpdesc::get)?;
+        zspage.chain.try_lock(0).map_err(Zpdesc::get)?;
         // SAFETY: It came from a `ZspageBox`, and goes off its list, by this function's contract.
         Ok(Self(unsafe { SlabBox::from_raw(NonNull::from(zspage)) }))
     }
 
-    /// Slots that are allocated.
-    pub(crate) fn inuse(&self) -> u16 {
-        self.0.inuse()
+    /// No slot is allocated.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.slots.is_empty()
+    }
+
+    /// Pages that it has.
+    pub(crate) fn pages(&self) -> usize {
+        self.0.pages()
     }
 
     /// Takes the zspage out of our hands: its objects are still allocated, but their pool is
@@ -232,10 +330,55 @@ impl<Owner: Sync> Zspage<Owner> {
         (zspage.owner == NonNull::from(owner)).then_some((zspage, zpdesc))
     }
 
-    /// Slots that are allocated.
-    #[inline(always)]
-    pub(crate) fn inuse(&self) -> u16 {
-        self.slots.inuse()
+    /// Its pages.
+    pub(crate) fn pages(&self) -> usize {
+        self.chain.pages()
+    }
+
+    /// The list it belongs on: how many slots are taken, unless none is allocated.
+    pub(super) fn group_now(&self, class: &Geometry) -> Group {
+        if self.slots.is_empty() {
+            EMPTY
+        } else {
+            Group::of_used(self.slots.taken(), class)
+        }
+    }
+
+    /// Adds pages at its end, where it lacks those for the slots there. They are movable then.
+    ///
+    /// # Errors
+    ///
+    /// The pages, if they are for another place.
+    pub(super) fn extend(&self, class: &Geometry, more: Extension) -> Result<(), Extension>
+    where
+        Owner: Migrate,
+    {
+        let pages = self.pages();
+        let longer = pages.wrapping_add(more.pages());
+        if more.0.first().place() != pages || longer > class.nr_pages() {
+            return Err(more);
+        }
+        let Extension(more) = more;
+        // INVARIANT: the pages point to it.
+        more.set_zspage(NonNull::from(self));
+        self.chain.append(more);
+        self.chain.set_movable_from::<Movable<Owner>>(pages);
+        self.slots.resize(class, class.slots_on(PAGE_SHIFT, longer));
+        Ok(())
+    }
+
+    /// Puts the free slots that start before `end` on the free list, the first of them first, and
+    /// leaves out the others.
+    pub(crate) fn link_free_slots(&self, class: &Geometry, end: u16) {
+        self.slots.unlink_all();
+        let mut start = self.slots.bump().min(end);
+        while let Some(before) = start.checked_sub(class.step) {
+            start = before;
+            let slot = self.slot(class, start);
+            if matches!(slot.header(), Some(Header::Free(_))) {
+                slot.set_header(self.slots.link(start));
+            }
+        }
     }
 
     /// Which slots are free.

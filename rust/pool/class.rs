@@ -11,7 +11,7 @@ use crate::kapi::{
 };
 use crate::logic::{
     freelist::Slot as FreeSlot, fullness::Group, header::Header, size_class::Geometry,
-    stats::ClassCount, word::Word,
+    stats::ClassCount, stats::Missing, word::Word,
 };
 use crate::object::{
     handle::Handle,
@@ -19,10 +19,10 @@ use crate::object::{
     lru::Lru,
     slot::Slot,
     words::FreeWord,
-    zspage::{Doomed, Reclaim, Zspage, ZspageBox},
+    zspage::{Doomed, Extension, LockedTail, Reclaim, Tail, Zspage, ZspageBox},
 };
-use crate::zpdesc_rs::ZpdescRef;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use crate::zpdesc_rs::{ZpdescRef, PAGE_SHIFT};
+use core::sync::atomic::{AtomicU16, AtomicU8, AtomicUsize, Ordering};
 use kernel::{c_str, prelude::*, sync::Arc};
 
 /// A size class of one pool.
@@ -36,6 +36,10 @@ pub(crate) struct SizeClass {
     inuse: AtomicUsize,
     /// Zspages. Written under the lock, read without.
     zspages: AtomicUsize,
+    /// Slots that its zspages lack. Written under the lock, read without.
+    missing_slots: AtomicU16,
+    /// Pages that its zspages lack. Written under the lock, read without.
+    missing_pages: AtomicU8,
     /// Objects below which it is [sparse](ClassCount::sparse_below). Written under the lock.
     sparse_below: AtomicUsize,
     /// Pages of its zspages that were replaced. Written under the lock.
@@ -88,6 +92,8 @@ impl SizeClass {
             lru,
             inuse: AtomicUsize::new(0),
             zspages: AtomicUsize::new(0),
+            missing_slots: AtomicU16::new(0),
+            missing_pages: AtomicU8::new(0),
             sparse_below: AtomicUsize::new(0),
             migrated: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
@@ -126,12 +132,21 @@ impl SizeClass {
         self.inuse.load(Ordering::Relaxed) < self.sparse_below.load(Ordering::Relaxed)
     }
 
-    /// Its zspages and objects. Without the lock: the two may be from different moments.
+    /// Its zspages and objects. Without the lock: they may be from different moments.
     pub(crate) fn count(&self) -> ClassCount {
         ClassCount {
             zspages: self.zspages.load(Ordering::Relaxed),
             inuse: self.inuse.load(Ordering::Relaxed),
+            missing: Missing {
+                pages: self.missing_pages(),
+                slots: usize::from(self.missing_slots.load(Ordering::Relaxed)),
+            },
         }
+    }
+
+    /// Pages that its zspages lack: one zspage does, if any. Without the lock: true a moment ago.
+    pub(super) fn missing_pages(&self) -> usize {
+        usize::from(self.missing_pages.load(Ordering::Relaxed))
     }
 }
 
@@ -173,9 +188,35 @@ impl ClassGuard<'_> {
         zspage: ZspageBox<SizeClass>,
         word: FreeWord,
     ) -> Result<Handle, FreeWord> {
-        Self::zspages_changed(self.class, 1);
         let zspage = self.lists.insert(zspage, &self.class.geometry);
+        Self::zspages_changed(self.class, &self.lists, 1);
         self.alloc_in(zspage, word)
+    }
+
+    /// Adds pages to the zspage that lacks them, and allocates an object in it.
+    ///
+    /// # Errors
+    ///
+    /// The word; and the pages, if no zspage lacks just these.
+    pub(super) fn alloc_in_longer(
+        &self,
+        more: Extension,
+        word: FreeWord,
+    ) -> Result<Handle, (FreeWord, Option<Extension>)> {
+        match self.lists.extend(more, &self.class.geometry) {
+            Ok(zspage) => {
+                Self::zspages_changed(self.class, &self.lists, 0);
+                self.alloc_in(zspage, word).map_err(|word| (word, None))
+            }
+            Err(more) => Err((word, Some(more))),
+        }
+    }
+
+    /// Takes its last pages from a zspage, unless there is an object on them.
+    pub(super) fn cut(&self, tail: LockedTail<'_, SizeClass>) -> Option<Tail> {
+        let tail = self.lists.cut(tail, &self.class.geometry)?;
+        Self::zspages_changed(self.class, &self.lists, 0);
+        Some(tail)
     }
 
     /// Allocates an object in a zspage with room.
@@ -188,7 +229,7 @@ impl ClassGuard<'_> {
         };
         slot.set_header(Header::Allocated(word.handle().addr()));
         let handle = word.publish(slot.word(self.class.blank));
-        let group = Group::of_used(zspage.inuse(), geometry);
+        let group = Group::of_used(zspage.slots().taken(), geometry);
         self.lists.move_to(group, zspage);
         add(&self.class.inuse, 1);
         if let Some(lru) = &self.class.lru {
@@ -202,7 +243,7 @@ impl ClassGuard<'_> {
     pub(super) fn take_slot<'g>(&self, zspage: &'g Zspage<SizeClass>) -> Option<Slot<'g>> {
         let geometry = &self.class.geometry;
         let slots = zspage.slots();
-        let free = slots.next(geometry)?;
+        let free = slots.next()?;
         let slot = zspage.slot(geometry, free.start());
         let sound = match free {
             FreeSlot::Fresh(_) => {
@@ -210,12 +251,12 @@ impl ClassGuard<'_> {
                 true
             }
             FreeSlot::Recycled(_) => match slot.header() {
-                Some(Header::Free(next)) => slots.take_recycled(geometry, next),
+                Some(Header::Free(next)) => slots.take_recycled(next),
                 _ => false,
             },
         };
         if !sound {
-            slots.seal(geometry.objs);
+            slots.seal(geometry);
             overwritten();
             return None;
         }
@@ -244,18 +285,18 @@ impl ClassGuard<'_> {
             Self::defer_free(zspage, &slot, handle, word);
             return Ok(Freed::Deferred);
         }
-        let (word, inuse) = self.release(zspage, &slot, start, handle);
-        if inuse == 0 {
+        let word = self.release(zspage, &slot, start, handle);
+        let slots = zspage.slots();
+        if slots.is_empty() {
             let emptied = Self::take_off(self.class, &self.lists, zspage);
             return Ok(Freed::Last(word, emptied));
         }
         self.lists
-            .move_to(Group::of_partial(inuse, geometry), zspage);
+            .move_to(Group::of_partial(slots.taken(), geometry), zspage);
         Ok(Freed::Object(word))
     }
 
-    /// Frees an object, and leaves its zspage where it is. Returns its word, and how many objects the
-    /// zspage still has.
+    /// Frees an object, and leaves its zspage where it is. Returns its word.
     #[inline(always)]
     pub(super) fn release(
         &self,
@@ -263,17 +304,10 @@ impl ClassGuard<'_> {
         slot: &Slot<'_>,
         start: u16,
         handle: Handle,
-    ) -> (FreeWord, u16) {
-        let inuse = Self::release_slot(zspage, slot, start);
-        add(&self.class.inuse, usize::MAX);
-        (FreeWord::retire(handle), inuse)
-    }
-
-    /// Makes an allocated slot a free one. Returns how many objects the zspage still has.
-    #[inline(always)]
-    pub(super) fn release_slot(zspage: &Zspage<SizeClass>, slot: &Slot<'_>, start: u16) -> u16 {
+    ) -> FreeWord {
         slot.set_header(zspage.slots().release(start));
-        zspage.inuse()
+        add(&self.class.inuse, usize::MAX);
+        FreeWord::retire(handle)
     }
 
     /// Takes a zspage off the lists, or finds out which page of it somebody has locked: then it
@@ -295,16 +329,19 @@ impl ClassGuard<'_> {
         }
         let removed = lists.remove(zspage);
         match removed {
-            Ok(_) => Self::zspages_changed(class, usize::MAX),
+            Ok(_) => Self::zspages_changed(class, lists, usize::MAX),
             Err(_) => lists.relist(zspage, &class.geometry),
         }
         removed
     }
 
-    /// Adds to the number of zspages.
-    fn zspages_changed(class: &SizeClass, by: usize) {
+    /// Adds to the number of zspages, and notes what they lack.
+    fn zspages_changed(class: &SizeClass, lists: &ZspageLists<SizeClass>, by: usize) {
         add(&class.zspages, by);
-        let sparse_below = class.count().sparse_below(&class.geometry);
+        let (pages, slots) = lists.missing(&class.geometry);
+        class.missing_pages.store(pages, Ordering::Relaxed);
+        class.missing_slots.store(slots, Ordering::Relaxed);
+        let sparse_below = class.count().sparse_below(PAGE_SHIFT, &class.geometry);
         class.sparse_below.store(sparse_below, Ordering::Relaxed);
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Compaction: objects of the emptiest zspages of a class move into the fullest ones, and zspages
-//! without objects go back to the kernel.
+//! without objects go back to the kernel. What is left at last is [shortened](super::shorten).
 //!
 //! It is done when it is asked for, when memory runs short, and in the background when frees have
 //! left a class [sparse](crate::logic::stats::ClassCount::sparse_below).
@@ -19,11 +19,12 @@ use crate::kapi::{
     shrinker::Shrink,
 };
 use crate::logic::{conv::u32_to_usize, header::Header};
-use crate::object::zspage::{Found, Zspage};
+use crate::object::zspage::{Found, Tail, Zspage};
+use crate::zpdesc_rs::PAGE_SHIFT;
 use core::sync::atomic::Ordering;
 
 /// Most objects that are moved before the class's lock is dropped.
-const BUDGET: usize = 64;
+pub(super) const BUDGET: usize = 64;
 
 /// How far compaction of one class has come.
 #[derive(Default)]
@@ -36,13 +37,15 @@ pub(super) struct Progress {
 }
 
 /// What one step of compaction came to.
-enum Step {
+pub(super) enum Step {
     /// There is nothing to win any more, or nothing that is not in use.
     Done,
     /// There may be more to move.
     More,
     /// A zspage has no objects any more.
     Emptied(Emptied),
+    /// A zspage has given up its last pages.
+    Shortened(Tail),
 }
 
 impl Pool {
@@ -65,13 +68,13 @@ impl Pool {
     pub(crate) fn compactable(&self) -> usize {
         let classes = self.classes().iter();
         classes
-            .map(|class| class.count().can_compact(class.geometry()))
+            .map(|class| class.count().can_compact(PAGE_SHIFT, class.geometry()))
             .fold(0, usize::saturating_add)
     }
 
     /// Compacts a class until nothing can be won, or `target` pages have been.
     fn compact_class(&'static self, class: &SizeClass, target: usize) -> usize {
-        let can_compact = || class.count().can_compact(class.geometry()) != 0;
+        let can_compact = || class.count().can_compact(PAGE_SHIFT, class.geometry()) != 0;
         let pages = self.compact_while(class, |pages| pages < target && can_compact());
         // Relaxed: a statistic.
         self.pages_compacted.fetch_add(pages, Ordering::Relaxed);
@@ -95,9 +98,12 @@ impl Pool {
                 Step::Done => break,
                 Step::More => (),
                 Step::Emptied(Ok(zspage)) => {
-                    let won = class.geometry().nr_pages();
-                    pages = pages.wrapping_add(won);
-                    self.close_zspage(class, zspage);
+                    pages = pages.wrapping_add(zspage.pages());
+                    self.close_zspage(zspage);
+                }
+                Step::Shortened(tail) => {
+                    pages = pages.wrapping_add(tail.pages());
+                    self.pages_gone(tail.pages());
                 }
                 // Somebody has a page of it locked.
                 Step::Emptied(Err(_)) => self.keeper.schedule(self),
@@ -121,31 +127,40 @@ impl Shrink for Pool {
 impl ClassGuard<'_> {
     /// Moves objects out of the emptiest zspage, at most [`BUDGET`], until one is in use.
     fn compact(&self, progress: &mut Progress) -> Step {
-        let geometry = self.class.geometry();
         // Before the source: where all are in one group, the one used last is to be filled.
-        let Some(first) = self.lists.fullest() else {
-            return Step::Done;
+        let Some(to) = self.lists.fullest() else {
+            return self.shorten();
         };
-        let Some(from) = self.lists.emptiest_but(first, progress.passed) else {
-            return Step::Done;
-        };
-        let mut to = first;
+        match self.lists.emptiest_but(to, progress.passed) {
+            Some(from) => self.empty(from, to, progress),
+            None => self.shorten(),
+        }
+    }
+
+    /// Moves objects out of `from`, at most [`BUDGET`], until one is in use; to `to` and others.
+    pub(super) fn empty<'g>(
+        &'g self,
+        from: &Zspage<SizeClass>,
+        mut to: &'g Zspage<SizeClass>,
+        progress: &mut Progress,
+    ) -> Step {
+        let geometry = self.class.geometry();
         let mut stuck = true;
         for object in from.objects(geometry, 0..geometry.end()).take(BUDGET) {
-            if to.inuse() == geometry.objs {
+            if to.slots().taken() == geometry.objs {
                 self.lists.relist(to, geometry);
                 let Some(next) = self.lists.fullest_but(from) else {
                     break;
                 };
                 to = next;
             }
-            stuck = !self.move_object(from, &object, to);
+            stuck = !self.move_object(&object, to, || from.slots().release(object.start));
             if stuck {
                 break;
             }
         }
         self.lists.relist(to, geometry);
-        if from.inuse() == 0 {
+        if from.slots().is_empty() {
             return Step::Emptied(self.remove(from));
         }
         if stuck {
@@ -155,13 +170,14 @@ impl ClassGuard<'_> {
         Step::More
     }
 
-    /// Moves one object; false, with nothing changed, if it is in use.
+    /// Moves one object; false, with nothing changed, if it is in use. `release` frees its slot and
+    /// returns the header for that.
     #[inline(always)]
-    fn move_object(
+    pub(super) fn move_object(
         &self,
-        from: &Zspage<SizeClass>,
         object: &Found<'_>,
         to: &Zspage<SizeClass>,
+        release: impl FnOnce() -> Header,
     ) -> bool {
         // From the LOCK to its release: mappers spin on it.
         let _guard = MoverGuard::new();
@@ -177,7 +193,7 @@ impl ClassGuard<'_> {
             .slot
             .copy_to(&slot, u32_to_usize(self.class.geometry().size));
         slot.set_header(Header::Allocated(object.handle.addr()));
-        Self::release_slot(from, &object.slot, object.start);
+        object.slot.set_header(release());
         object.handle.unlock(slot.word(word));
         true
     }

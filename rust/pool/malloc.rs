@@ -8,7 +8,11 @@ use super::{
 };
 use crate::kapi::{gfp::Gfp, global, warn::warn};
 use crate::logic::conv::{u16_to_usize, u32_to_usize};
-use crate::object::{handle::Handle, words::FreeWord, zspage::ZspageBox};
+use crate::object::{
+    handle::Handle,
+    words::FreeWord,
+    zspage::{Extension, ZspageBox},
+};
 use crate::zpdesc_rs::{PAGE_SHIFT, PAGE_SIZE};
 use kernel::{c_str, prelude::*};
 
@@ -31,10 +35,14 @@ impl Pool {
         allocated.or_else(|word| self.malloc_slow(class, word, gfp))
     }
 
-    /// Opens a zspage and allocates the object in it.
+    /// Allocates the object in a zspage that gets a page more, or in a new one.
     #[cold]
     #[inline(never)]
-    fn malloc_slow(&self, class: &SizeClass, word: FreeWord, gfp: Gfp) -> Result<Handle> {
+    fn malloc_slow(&self, class: &SizeClass, mut word: FreeWord, gfp: Gfp) -> Result<Handle> {
+        match self.malloc_longer(class, word, gfp) {
+            Ok(handle) => return Ok(handle),
+            Err(back) => word = back,
+        }
         let zspage = ZspageBox::new(&self.shared.zspages, gfp, class, class.geometry());
         let Some(zspage) = zspage else {
             self.shared.words.free(word);
@@ -46,6 +54,39 @@ impl Pool {
             self.shared.words.free(word);
             ENOMEM
         })
+    }
+
+    /// Allocates the object in a zspage that lacked pages, and gets one; gives the word back if there
+    /// is no such zspage, or no page.
+    fn malloc_longer(
+        &self,
+        class: &SizeClass,
+        word: FreeWord,
+        gfp: Gfp,
+    ) -> Result<Handle, FreeWord> {
+        let geometry = class.geometry();
+        let missing = class.missing_pages();
+        if missing == 0 {
+            return Err(word);
+        }
+        let place = geometry.nr_pages().saturating_sub(missing);
+        let Some(more) = Extension::alloc(gfp, geometry, place) else {
+            return Err(word);
+        };
+        let pages = more.pages();
+        let allocated = class.lock().alloc_in_longer(more, word);
+        match allocated {
+            Ok(handle) => {
+                self.pages_came(pages);
+                Ok(handle)
+            }
+            Err((word, None)) => {
+                self.pages_came(pages);
+                Err(word)
+            }
+            // Somebody else was quicker. The page goes back now, without the lock.
+            Err((word, Some(_))) => Err(word),
+        }
     }
 
     /// Frees an object. Any context but interrupts; does not sleep.
@@ -61,7 +102,7 @@ impl Pool {
         let freed = class.lock().free(handle);
         match freed {
             Ok(Freed::Object(word)) => self.shared.words.free(word),
-            Ok(Freed::Last(word, emptied)) => self.freed_last(class, word, emptied),
+            Ok(Freed::Last(word, emptied)) => self.freed_last(word, emptied),
             Ok(Freed::Deferred) => return,
             Err(misuse) => return Self::misused(misuse),
         }
@@ -73,9 +114,9 @@ impl Pool {
     /// Gives back the word of a zspage's last object, and the zspage.
     #[cold]
     #[inline(never)]
-    fn freed_last(&'static self, class: &SizeClass, word: FreeWord, emptied: Emptied) {
+    fn freed_last(&'static self, word: FreeWord, emptied: Emptied) {
         self.shared.words.free(word);
-        self.dispose(class, emptied);
+        self.dispose(emptied);
     }
 
     /// Reports a caller's bug.

@@ -15,10 +15,14 @@ mod migrate;
 mod reap;
 pub(crate) mod reclaim;
 pub(crate) mod shared;
+mod shorten;
 
 use crate::kapi::{pinned_slice::PinnedSlice, workqueue::Work};
 use crate::logic::conv::{u16_to_usize, usize_to_isize};
-use crate::object::{lru::Lru, zspage::ZspageBox};
+use crate::object::{
+    lru::Lru,
+    zspage::{Doomed, ZspageBox},
+};
 use crate::zpdesc_rs::PAGE_SHIFT;
 use class::SizeClass;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -39,7 +43,7 @@ pub(crate) struct Pool {
     shared: &'static Shared,
     /// The size classes, by class number.
     classes: PinnedSlice<SizeClass>,
-    /// Pages of all zspages. Changed when a zspage comes or goes, never per object.
+    /// Pages of all zspages. Changed when pages come or go, never per object.
     pages: AtomicUsize,
     /// Pages that compaction has given back so far, when it was asked for.
     pages_compacted: AtomicUsize,
@@ -138,17 +142,29 @@ impl Pool {
         let adjacent = zspage.adjacent_pages();
         let apart = pages.wrapping_sub(1).wrapping_sub(adjacent);
         self.shared.pages_chained(adjacent, apart);
-        // Relaxed: a statistic; nobody infers anything else from it.
-        self.pages.fetch_add(pages, Ordering::Relaxed);
-        self.shared.zspages_changed(1, usize_to_isize(pages));
+        self.shared.zspages_changed(1);
+        self.pages_came(pages);
     }
 
-    /// Records that a zspage of `class` has gone.
-    fn zspage_closed(&self, class: &SizeClass) {
-        let pages = class.geometry().nr_pages();
+    /// Records that a zspage has gone.
+    fn zspage_closed(&self, zspage: &Doomed<SizeClass>) {
+        self.shared.zspages_changed(-1);
+        self.pages_gone(zspage.pages());
+    }
+
+    /// Records pages that have come.
+    fn pages_came(&self, pages: usize) {
+        // Relaxed: a statistic; nobody infers anything else from it.
+        self.pages.fetch_add(pages, Ordering::Relaxed);
+        self.shared.pages_changed(usize_to_isize(pages));
+    }
+
+    /// Records pages that have gone.
+    fn pages_gone(&self, pages: usize) {
+        // Relaxed: as in `pages_came`.
         self.pages.fetch_sub(pages, Ordering::Relaxed);
-        let gone = usize_to_isize(pages).wrapping_neg();
-        self.shared.zspages_changed(-1, gone);
+        self.shared
+            .pages_changed(usize_to_isize(pages).wrapping_neg());
     }
 
     /// Gives back what a class still has; reports objects that were never freed.
@@ -168,9 +184,9 @@ impl Pool {
             let taken = class.lock().take_any();
             match taken {
                 None => return,
-                Some(Ok(zspage)) if zspage.inuse() == 0 => self.close_zspage(class, zspage),
+                Some(Ok(zspage)) if zspage.is_empty() => self.close_zspage(zspage),
                 Some(Ok(zspage)) => {
-                    self.zspage_closed(class);
+                    self.zspage_closed(&zspage);
                     zspage.leak();
                 }
                 // The page is being moved, or was about to be.

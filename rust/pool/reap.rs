@@ -15,17 +15,17 @@ use crate::object::zspage::Doomed;
 
 impl Pool {
     /// Frees a zspage that has left its class's lists.
-    pub(super) fn close_zspage(&self, class: &SizeClass, zspage: Doomed<SizeClass>) {
-        self.zspage_closed(class);
+    pub(super) fn close_zspage(&self, zspage: Doomed<SizeClass>) {
+        self.zspage_closed(&zspage);
         drop(zspage);
     }
 
     /// Frees a zspage without objects, at once or later.
     #[cold]
     #[inline(never)]
-    pub(super) fn dispose(&'static self, class: &SizeClass, emptied: Emptied) {
+    pub(super) fn dispose(&'static self, emptied: Emptied) {
         match emptied {
-            Ok(zspage) => self.close_zspage(class, zspage),
+            Ok(zspage) => self.close_zspage(zspage),
             Err(_) => self.keeper.schedule(self),
         }
     }
@@ -36,7 +36,7 @@ impl Pool {
             let reaped = class.lock().reap();
             match reaped {
                 None => return,
-                Some(Ok(zspage)) => self.close_zspage(class, zspage),
+                Some(Ok(zspage)) => self.close_zspage(zspage),
                 Some(Err(page)) => page.wait_unlocked(),
             }
             cond_resched();

@@ -52,8 +52,8 @@ enum Settled {
     /// There are slots left to look at, from this one on.
     Partly(Isolated<SizeClass>, u16),
     /// All objects that were freed are gone, and the zspage is an ordinary one again; or it has
-    /// no objects any more.
-    Wholly(Option<Emptied>),
+    /// no objects any more, but so many pages.
+    Wholly(Option<(Emptied, usize)>),
 }
 
 impl Pool {
@@ -122,9 +122,9 @@ impl Pool {
         let isolated = class.lock().lists.isolate(lru, coldest)?;
         Self::evict_objects(class, &isolated, handler);
         match self.settle(class, isolated) {
-            Some(emptied) => {
-                self.dispose(class, emptied);
-                Some(class.geometry().nr_pages())
+            Some((emptied, pages)) => {
+                self.dispose(emptied);
+                Some(pages)
             }
             None => {
                 // Relaxed: a statistic.
@@ -146,9 +146,9 @@ impl Pool {
         }
     }
 
-    /// Ends reclaim of a zspage: frees the objects whose free was deferred. Returns the zspage if
-    /// none is left.
-    fn settle(&self, class: &SizeClass, isolated: Isolated<SizeClass>) -> Option<Emptied> {
+    /// Ends reclaim of a zspage: frees the objects whose free was deferred. Returns the zspage, and its
+    /// pages, if none is left.
+    fn settle(&self, class: &SizeClass, isolated: Isolated<SizeClass>) -> Option<(Emptied, usize)> {
         let mut rest = (isolated, 0);
         loop {
             let mut words = Batch::new();
@@ -217,7 +217,7 @@ impl ClassGuard<'_> {
                 break;
             }
             if object.is_deferred() {
-                let (word, _) = self.release(zspage, &object.slot, object.start, object.handle);
+                let word = self.release(zspage, &object.slot, object.start, object.handle);
                 words.push(word);
             }
         }
@@ -228,8 +228,9 @@ impl ClassGuard<'_> {
             return Settled::Partly(isolated, 0);
         }
         let zspage = self.lists.restore(isolated, geometry);
-        if zspage.inuse() == 0 {
-            return Settled::Wholly(Some(self.remove(zspage)));
+        if zspage.slots().is_empty() {
+            let pages = zspage.pages();
+            return Settled::Wholly(Some((self.remove(zspage), pages)));
         }
         if let Some(lru) = &self.class.lru {
             lru.touch(zspage);

@@ -128,12 +128,16 @@ impl Shared {
         add(&self.counters.this_cpu(&guard).pools, pools);
     }
 
-    /// Records zspages, with their pages, that came or went.
-    pub(super) fn zspages_changed(&self, zspages: isize, pages: isize) {
+    /// Records zspages that came or went.
+    pub(super) fn zspages_changed(&self, zspages: isize) {
         let guard = PreemptGuard::new();
-        let counters = self.counters.this_cpu(&guard);
-        add(&counters.zspages, zspages);
-        add(&counters.pages, pages);
+        add(&self.counters.this_cpu(&guard).zspages, zspages);
+    }
+
+    /// Records pages that came or went.
+    pub(super) fn pages_changed(&self, pages: isize) {
+        let guard = PreemptGuard::new();
+        add(&self.counters.this_cpu(&guard).pages, pages);
     }
 
     /// Records how the pages of a new zspage lie.
