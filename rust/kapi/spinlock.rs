@@ -15,9 +15,13 @@ use super::bindings::_raw_spin_unlock as spin_unlock;
 use super::bindings::spin_lock;
 #[cfg(not(all(CONFIG_SMP, CONFIG_UNINLINE_SPIN_UNLOCK, not(CONFIG_PREEMPT_RT))))]
 use super::bindings::spin_unlock;
+use core::mem::MaybeUninit;
 use kernel::{
     ffi::c_char,
-    sync::lock::{Backend, Guard, Lock},
+    sync::{
+        lock::{Backend, Guard, Lock},
+        LockClassKey,
+    },
 };
 
 /// A spinlock around a value.
@@ -62,3 +66,20 @@ macro_rules! new_spinlock {
     };
 }
 pub(crate) use new_spinlock;
+
+/// Lock classes for locks that are taken one within another in the order of their numbers.
+pub(crate) struct OrderedLocks<const N: usize>([LockClassKey; N]);
+
+impl<const N: usize> OrderedLocks<N> {
+    /// `N` lock classes, for a static.
+    pub(crate) const fn new() -> Self {
+        // SAFETY: lockdep uses the addresses of static keys, and never what they hold.
+        Self(unsafe { MaybeUninit::zeroed().assume_init() })
+    }
+
+    /// The lock class of number `number`; that of the last if there are not so many.
+    pub(crate) fn get(&'static self, number: usize) -> &'static LockClassKey {
+        let last = N.saturating_sub(1);
+        &self.0[number.min(last)]
+    }
+}

@@ -6,7 +6,7 @@
 //! zspage that has room, compaction empties the emptiest. Same steps as C zsmalloc, whose debugfs
 //! columns users know.
 
-use super::conv::{low_u8, u32_to_usize, u8_to_u32};
+use super::conv::u32_to_usize;
 use super::size_class::Geometry;
 
 /// Number of fullness groups.
@@ -22,7 +22,7 @@ pub const FULL: Group = Group(11);
 ///
 /// The value is below [`NR_GROUPS`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Group(u8);
+pub struct Group(u32);
 
 impl Group {
     /// The group of a zspage of `class` with `inuse` slots allocated.
@@ -49,7 +49,7 @@ impl Group {
     #[inline(always)]
     pub const fn of_partial(inuse: u16, class: &Geometry) -> Self {
         // INVARIANT: 0 < inuse < objs, so there are 0 to 9 whole tenths; never more in any case.
-        let tenths = low_u8(class.tenths_of(inuse));
+        let tenths = class.tenths_of(inuse);
         Self(if tenths > 9 {
             10
         } else {
@@ -60,7 +60,7 @@ impl Group {
     /// The group as an array index, below [`NR_GROUPS`].
     #[inline(always)]
     pub const fn index(self) -> usize {
-        u32_to_usize(u8_to_u32(self.0))
+        u32_to_usize(self.0)
     }
 
     /// All groups, emptiest first.
@@ -117,14 +117,14 @@ impl GroupSet {
             return None;
         }
         // INVARIANT: the lowest bit of a non-empty set of bits 1..=10.
-        Some(Group(low_u8(set.trailing_zeros())))
+        Some(Group(set.trailing_zeros()))
     }
 
     /// The set of one group.
     #[inline(always)]
     const fn bit(group: Group) -> u32 {
         // `wrapping_shl` because the shift is below 12 by the invariant of `Group`.
-        1u32.wrapping_shl(u8_to_u32(group.0))
+        1u32.wrapping_shl(group.0)
     }
 
     /// The fullest group of a set of bits.
@@ -132,7 +132,7 @@ impl GroupSet {
     const fn highest(set: u32) -> Option<Group> {
         match set.checked_ilog2() {
             // INVARIANT: only bits of groups are ever set.
-            Some(bit) => Some(Group(low_u8(bit))),
+            Some(bit) => Some(Group(bit)),
             None => None,
         }
     }

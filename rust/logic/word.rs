@@ -100,7 +100,7 @@ impl Word {
         self.0 >> PAYLOAD_SHIFT
     }
 
-    /// Class number. Never changes while the object lives.
+    /// Class number. Changes only under the locks of both classes, and the word's LOCK.
     #[inline(always)]
     pub const fn class(self) -> u32 {
         low_u32((self.0 >> CLASS_SHIFT) & CLASS_MASK)
@@ -130,10 +130,11 @@ impl Word {
         self.0 & LOCK != 0
     }
 
-    /// Neither dead nor locked: an object that nobody uses.
+    /// Neither dead nor locked, and of the class of `blank`, which is neither: an object of that class
+    /// that nobody uses.
     #[inline(always)]
-    pub const fn is_idle(self) -> bool {
-        self.0 & (DEAD | LOCK) == 0
+    pub const fn is_idle_as(self, blank: Self) -> bool {
+        (self.0 ^ blank.0) & ((CLASS_MASK << CLASS_SHIFT) | DEAD | LOCK) == 0
     }
 
     /// Neither dead nor split: the object can be addressed where it lies.

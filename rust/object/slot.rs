@@ -113,26 +113,28 @@ impl Slot<'_> {
         Some(unsafe { head.and(second, len.checked_sub(first)?) })
     }
 
-    /// Copies the contents of an object of a class with slots of `size` bytes to another slot.
+    /// Copies the contents of an object of a class with slots of `size` bytes to another slot, of
+    /// `room` bytes, which are no fewer.
     ///
-    /// The caller holds the object's LOCK, and the class's lock.
+    /// The caller holds the object's LOCK, and the classes' locks.
     #[inline(always)]
-    pub(crate) fn copy_to(&self, to: &Slot<'_>, size: usize) {
+    pub(crate) fn copy_to(&self, to: &Slot<'_>, size: usize, room: usize) {
         if self.split || to.split {
-            return self.copy_pieces_to(to, size);
+            return self.copy_pieces_to(to, size, room);
         }
         let [from, to] = [self, to].map(|slot| phys_to_virt::<u8>(slot.phys));
         let (from, to) = (from.wrapping_add(HEADER_SIZE), to.wrapping_add(HEADER_SIZE));
+        let len = size.min(room).wrapping_sub(HEADER_SIZE);
         // SAFETY: Each slot is one range of our pages, by the invariant, and they are distinct. Nobody
         // else uses the object, and none has the other slot yet.
-        unsafe { copy_nonoverlapping(from, to, size.wrapping_sub(HEADER_SIZE)) };
+        unsafe { copy_nonoverlapping(from, to, len) };
     }
 
     /// [`Self::copy_to`] if one of the slots is not one range.
     #[cold]
     #[inline(never)]
-    fn copy_pieces_to(&self, to: &Slot<'_>, size: usize) {
-        if let (Some(from), Some(to)) = (self.contents(size), to.contents(size)) {
+    fn copy_pieces_to(&self, to: &Slot<'_>, size: usize, room: usize) {
+        if let (Some(from), Some(to)) = (self.contents(size), to.contents(room)) {
             from.copy_to(to);
         }
     }

@@ -368,17 +368,20 @@ impl<Owner: Sync> Zspage<Owner> {
     }
 
     /// Puts the free slots that start before `end` on the free list, the first of them first, and
-    /// leaves out the others.
-    pub(crate) fn link_free_slots(&self, class: &Geometry, end: u16) {
+    /// leaves out the others. Returns how many headers there say that they are an object's.
+    pub(crate) fn link_free_slots(&self, class: &Geometry, end: u16) -> u16 {
+        let mut objects: u16 = 0;
         self.slots.unlink_all();
         let mut start = self.slots.bump().min(end);
         while let Some(before) = start.checked_sub(class.step) {
             start = before;
             let slot = self.slot(class, start);
-            if matches!(slot.header(), Some(Header::Free(_))) {
-                slot.set_header(self.slots.link(start));
+            match slot.header() {
+                Some(Header::Free(_)) => slot.set_header(self.slots.link(start)),
+                _ => objects = objects.wrapping_add(1),
             }
         }
+        objects
     }
 
     /// Which slots are free.

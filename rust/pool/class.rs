@@ -6,12 +6,18 @@
 //! under it: zspages come in from outside, and go out as values that are dropped outside.
 
 use crate::kapi::{
-    spinlock::{new_spinlock, SpinLock, SpinLockGuard},
+    spinlock::{OrderedLocks, SpinLock, SpinLockGuard},
     warn::warn,
 };
 use crate::logic::{
-    freelist::Slot as FreeSlot, fullness::Group, header::Header, size_class::Geometry,
-    stats::ClassCount, stats::Missing, word::Word,
+    conv::u16_to_usize,
+    freelist::Slot as FreeSlot,
+    fullness::Group,
+    header::Header,
+    size_class::{Geometry, MAX_INDEXES},
+    stats::ClassCount,
+    stats::Missing,
+    word::Word,
 };
 use crate::object::{
     handle::Handle,
@@ -25,13 +31,23 @@ use crate::zpdesc_rs::{ZpdescRef, PAGE_SHIFT};
 use core::sync::atomic::{AtomicU16, AtomicU8, AtomicUsize, Ordering};
 use kernel::{c_str, prelude::*, sync::Arc};
 
+/// The order of the classes' locks: by class number, larger slots first.
+static LOCKS: OrderedLocks<MAX_INDEXES> = OrderedLocks::new();
+
 /// A size class of one pool.
+///
+/// The lock comes first, so that the class and its lock are one address: with both at hand in free, one
+/// of them would not fit in registers.
 #[pin_data]
+#[repr(C)]
 pub(crate) struct SizeClass {
+    /// Its zspages, by fullness.
+    #[pin]
+    lists: SpinLock<ZspageLists<SizeClass>>,
     /// Shape of its zspages.
     geometry: Geometry,
     /// The word of an object of this class that is nowhere.
-    blank: Word,
+    pub(super) blank: Word,
     /// Objects allocated. Written under the lock, read without.
     inuse: AtomicUsize,
     /// Zspages. Written under the lock, read without.
@@ -48,20 +64,19 @@ pub(crate) struct SizeClass {
     pub(super) refused: AtomicUsize,
     /// The pool's zspages in the order of use, if it keeps that.
     pub(super) lru: Option<Arc<Lru<SizeClass>>>,
-    /// Its zspages, by fullness.
-    #[pin]
-    lists: SpinLock<ZspageLists<SizeClass>>,
 }
 
-/// How a caller has misused a handle. Nothing was changed.
+/// Why an object was not freed. Nothing was changed. All but the last are a caller's misuse of a handle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Misuse {
+pub(crate) enum Kept {
     /// It belongs to no object: freed twice, or never allocated.
     Dead,
     /// The object is mapped.
     Mapped,
     /// It is not an object of this pool.
     Foreign,
+    /// It has moved to another class since its class was read.
+    Moved,
 }
 
 /// What is left over when an object is freed: the caller disposes of it without the class's lock.
@@ -97,7 +112,11 @@ impl SizeClass {
             sparse_below: AtomicUsize::new(0),
             migrated: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
-            lists <- new_spinlock!(ZspageLists::new(), "zsmalloc_rs::class"),
+            lists <- SpinLock::new(
+                ZspageLists::new(),
+                c_str!("zsmalloc_rs::class"),
+                LOCKS.get(u16_to_usize(number)),
+            ),
         })
     }
 
@@ -265,21 +284,16 @@ impl ClassGuard<'_> {
 
     /// Frees an object.
     #[inline(always)]
-    pub(super) fn free(&self, handle: Handle) -> Result<Freed, Misuse> {
+    pub(super) fn free(&self, handle: Handle) -> Result<Freed, Kept> {
         let geometry = &self.class.geometry;
         let word = handle.load();
-        if !word.is_idle() {
-            // Movers hold LOCK under this lock only, so it is a mapper's.
-            return Err(if word.is_dead() {
-                Misuse::Dead
-            } else {
-                Misuse::Mapped
-            });
+        if !word.is_idle_as(self.class.blank) {
+            return Err(self.why_kept(word));
         }
-        let (zspage, zpdesc) = Zspage::at(self.class, word.phys()).ok_or(Misuse::Foreign)?;
+        let (zspage, zpdesc) = Zspage::at(self.class, word.phys()).ok_or(Kept::Foreign)?;
         let (slot, start) = zspage.slot_of(zpdesc, word);
         if !slot.has_header(Header::Allocated(handle.addr())) {
-            return Err(Misuse::Foreign);
+            return Err(Kept::Foreign);
         }
         if zspage.reclaim().get() != Reclaim::Not {
             Self::defer_free(zspage, &slot, handle, word);
@@ -294,6 +308,19 @@ impl ClassGuard<'_> {
         self.lists
             .move_to(Group::of_partial(slots.taken(), geometry), zspage);
         Ok(Freed::Object(word))
+    }
+
+    /// Why an object with this word cannot be freed.
+    #[cold]
+    fn why_kept(&self, word: Word) -> Kept {
+        if word.is_dead() {
+            Kept::Dead
+        } else if word.class() != self.class.blank.class() {
+            Kept::Moved
+        } else {
+            // Movers hold LOCK of an object of this class under this lock only: it is a mapper's.
+            Kept::Mapped
+        }
     }
 
     /// Frees an object, and leaves its zspage where it is. Returns its word.
@@ -335,6 +362,11 @@ impl ClassGuard<'_> {
         removed
     }
 
+    /// Adds to the number of objects.
+    pub(super) fn objects_changed(&self, by: usize) {
+        add(&self.class.inuse, by);
+    }
+
     /// Adds to the number of zspages, and notes what they lack.
     fn zspages_changed(class: &SizeClass, lists: &ZspageLists<SizeClass>, by: usize) {
         add(&class.zspages, by);
@@ -360,7 +392,7 @@ impl ClassGuard<'_> {
 /// Reports a free slot whose header is not one.
 #[cold]
 #[inline(never)]
-fn overwritten() {
+pub(super) fn overwritten() {
     warn(c_str!(
         "zsmalloc_rs: memory of a free object was written to, or beyond an object's end"
     ));

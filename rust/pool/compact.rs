@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Compaction: objects of the emptiest zspages of a class move into the fullest ones, and zspages
-//! without objects go back to the kernel. What is left at last is [shortened](super::shorten).
+//! without objects go back to the kernel. What is left at last is [shortened](super::shorten), and
+//! shared by [neighbouring classes](super::promote).
 //!
 //! It is done when it is asked for, when memory runs short, and in the background when frees have
 //! left a class [sparse](crate::logic::stats::ClassCount::sparse_below).
@@ -54,13 +55,17 @@ impl Pool {
     /// Returns the pages given back. May sleep, and be called by several tasks at once.
     pub(crate) fn compact(&'static self, target: usize) -> usize {
         let mut pages: usize = 0;
-        for class in self.classes() {
+        // Larger slots first: what they have left over takes objects of the next classes.
+        for (number, class) in self.classes().iter().enumerate() {
+            let left = |pages| target.saturating_sub(pages);
+            pages = pages.saturating_add(self.compact_class(class, left(pages)));
+            pages = pages.saturating_add(self.promote(number, left(pages)));
             if pages >= target {
                 break;
             }
-            let won = self.compact_class(class, target.wrapping_sub(pages));
-            pages = pages.wrapping_add(won);
         }
+        // Relaxed: a statistic.
+        self.pages_compacted.fetch_add(pages, Ordering::Relaxed);
         pages
     }
 
@@ -75,10 +80,7 @@ impl Pool {
     /// Compacts a class until nothing can be won, or `target` pages have been.
     fn compact_class(&'static self, class: &SizeClass, target: usize) -> usize {
         let can_compact = || class.count().can_compact(PAGE_SHIFT, class.geometry()) != 0;
-        let pages = self.compact_while(class, |pages| pages < target && can_compact());
-        // Relaxed: a statistic.
-        self.pages_compacted.fetch_add(pages, Ordering::Relaxed);
-        pages
+        self.compact_while(class, |pages| pages < target && can_compact())
     }
 
     /// Compacts a class until it is not sparse any more.
@@ -94,23 +96,33 @@ impl Pool {
         let mut progress = Progress::default();
         while more(pages) {
             let step = class.lock().compact(&mut progress);
-            match step {
-                Step::Done => break,
-                Step::More => (),
-                Step::Emptied(Ok(zspage)) => {
-                    pages = pages.wrapping_add(zspage.pages());
-                    self.close_zspage(zspage);
-                }
-                Step::Shortened(tail) => {
-                    pages = pages.wrapping_add(tail.pages());
-                    self.pages_gone(tail.pages());
-                }
-                // Somebody has a page of it locked.
-                Step::Emptied(Err(_)) => self.keeper.schedule(self),
-            }
+            let Some(won) = self.take_step(step) else {
+                break;
+            };
+            pages = pages.wrapping_add(won);
             cond_resched();
         }
         pages
+    }
+
+    /// Frees what a step has left over. Returns the pages, if there may be more to win.
+    pub(super) fn take_step(&'static self, step: Step) -> Option<usize> {
+        match step {
+            Step::Done => return None,
+            Step::More => (),
+            Step::Emptied(Ok(zspage)) => {
+                let won = zspage.pages();
+                self.close_zspage(zspage);
+                return Some(won);
+            }
+            Step::Shortened(tail) => {
+                self.pages_gone(tail.pages());
+                return Some(tail.pages());
+            }
+            // Somebody has a page of it locked.
+            Step::Emptied(Err(_)) => self.keeper.schedule(self),
+        }
+        Some(0)
     }
 }
 
@@ -170,12 +182,30 @@ impl ClassGuard<'_> {
         Step::More
     }
 
-    /// Moves one object; false, with nothing changed, if it is in use. `release` frees its slot and
-    /// returns the header for that.
+    /// Moves one object to another zspage; false, with nothing changed, if it is in use. `release` frees
+    /// its slot and returns the header for that.
     #[inline(always)]
     pub(super) fn move_object(
         &self,
         object: &Found<'_>,
+        to: &Zspage<SizeClass>,
+        release: impl FnOnce() -> Header,
+    ) -> bool {
+        self.move_here(
+            object,
+            u32_to_usize(self.class.geometry().size),
+            to,
+            release,
+        )
+    }
+
+    /// [`Self::move_object`] for an object of a class with slots of `size` bytes, this one or a smaller
+    /// one, whose lock is held.
+    #[inline(always)]
+    pub(super) fn move_here(
+        &self,
+        object: &Found<'_>,
+        size: usize,
         to: &Zspage<SizeClass>,
         release: impl FnOnce() -> Header,
     ) -> bool {
@@ -184,17 +214,16 @@ impl ClassGuard<'_> {
         if !object.handle.try_lock_to_move() {
             return false;
         }
-        let word = object.handle.load().unlocked();
         let Some(slot) = self.take_slot(to) else {
-            object.handle.unlock(word);
+            object.handle.unlock(object.handle.load().unlocked());
             return false;
         };
         object
             .slot
-            .copy_to(&slot, u32_to_usize(self.class.geometry().size));
+            .copy_to(&slot, size, u32_to_usize(self.class.geometry().size));
         slot.set_header(Header::Allocated(object.handle.addr()));
         object.slot.set_header(release());
-        object.handle.unlock(slot.word(word));
+        object.handle.unlock(slot.word(self.class.blank));
         true
     }
 }

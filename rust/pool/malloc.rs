@@ -3,7 +3,7 @@
 //! Allocating and freeing objects.
 
 use super::{
-    class::{Emptied, Freed, Misuse, SizeClass},
+    class::{Emptied, Freed, Kept, SizeClass},
     Pool,
 };
 use crate::kapi::{gfp::Gfp, global, warn::warn};
@@ -95,20 +95,40 @@ impl Pool {
     /// changed.
     #[inline(always)]
     pub(crate) fn free(&'static self, handle: Handle) {
+        if let Err(kept) = self.try_free(handle) {
+            self.free_again(handle, kept);
+        }
+    }
+
+    /// Frees an object, unless it moves to another class at this moment.
+    #[inline(always)]
+    fn try_free(&'static self, handle: Handle) -> Result<(), Kept> {
         let number = u32_to_usize(handle.peek().class());
-        let Some(class) = self.classes.get(number) else {
-            return Self::misused(Misuse::Foreign);
-        };
-        let freed = class.lock().free(handle);
+        let class = self.classes.get(number).ok_or(Kept::Foreign)?;
+        let freed = class.lock().free(handle)?;
         match freed {
-            Ok(Freed::Object(word)) => self.shared.words.free(word),
-            Ok(Freed::Last(word, emptied)) => self.freed_last(word, emptied),
-            Ok(Freed::Deferred) => return,
-            Err(misuse) => return Self::misused(misuse),
+            Freed::Object(word) => self.shared.words.free(word),
+            Freed::Last(word, emptied) => self.freed_last(word, emptied),
+            Freed::Deferred => return Ok(()),
         }
         if class.is_sparse() && global::background_compaction() {
             self.keeper.suggest(self);
         }
+        Ok(())
+    }
+
+    /// Frees an object that has moved to another class, or reports a caller's bug.
+    #[cold]
+    #[inline(never)]
+    fn free_again(&'static self, handle: Handle, mut kept: Kept) {
+        // Not for ever: objects move to larger classes only.
+        while kept == Kept::Moved {
+            match self.try_free(handle) {
+                Ok(()) => return,
+                Err(why) => kept = why,
+            }
+        }
+        Self::misused(kept);
     }
 
     /// Gives back the word of a zspage's last object, and the zspage.
@@ -120,13 +140,13 @@ impl Pool {
     }
 
     /// Reports a caller's bug.
-    #[cold]
-    #[inline(never)]
-    fn misused(misuse: Misuse) {
-        warn(match misuse {
-            Misuse::Dead => c_str!("zsmalloc_rs: free of a handle that is not allocated"),
-            Misuse::Mapped => c_str!("zsmalloc_rs: free of an object that is mapped: leaked"),
-            Misuse::Foreign => c_str!("zsmalloc_rs: free of a handle of another pool"),
+    fn misused(kept: Kept) {
+        warn(match kept {
+            Kept::Dead => c_str!("zsmalloc_rs: free of a handle that is not allocated"),
+            Kept::Mapped => c_str!("zsmalloc_rs: free of an object that is mapped: leaked"),
+            Kept::Foreign | Kept::Moved => {
+                c_str!("zsmalloc_rs: free of a handle of another pool")
+            }
         });
     }
 }

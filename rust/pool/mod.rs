@@ -12,6 +12,7 @@ pub(crate) mod malloc;
 pub(crate) mod map;
 #[cfg(CONFIG_COMPACTION)]
 mod migrate;
+mod promote;
 mod reap;
 pub(crate) mod reclaim;
 pub(crate) mod shared;

@@ -8,11 +8,11 @@
 //! are missing look as if they were taken.
 
 use super::{
-    class::{ClassGuard, SizeClass},
+    class::{overwritten, ClassGuard, SizeClass},
     compact::{Progress, Step, BUDGET},
 };
 use crate::logic::{conv::u16_to_usize, size_class::Geometry};
-use crate::object::zspage::{LockedTail, Zspage};
+use crate::object::zspage::{Found, LockedTail, Objects, Zspage};
 use crate::zpdesc_rs::PAGE_SHIFT;
 
 /// Zspages of more slots are left alone: all headers are looked at under the class's lock.
@@ -22,12 +22,9 @@ impl ClassGuard<'_> {
     /// Frees the pages of a zspage that its class does not need.
     pub(super) fn shorten(&self) -> Step {
         let geometry = self.class.geometry();
-        let Some(zspage) = self.lists.shrinkable() else {
+        let Some(zspage) = self.shrinkable() else {
             return Step::Done;
         };
-        if geometry.objs > MOST_SLOTS || !Self::is_sound(zspage, geometry) {
-            return Step::Done;
-        }
         let stay = self.staying(zspage);
         if stay == 0 {
             return match self.lists.fullest_but(zspage) {
@@ -36,10 +33,21 @@ impl ClassGuard<'_> {
             };
         }
         let mut kept = geometry.pages_for(PAGE_SHIFT, stay);
-        while Self::beyond(zspage, geometry, kept) > BUDGET {
+        while Self::beyond(zspage, geometry, kept).count() > BUDGET {
             kept = kept.wrapping_add(1);
         }
-        self.shorten_to(zspage, kept)
+        self.shorten_to(zspage, kept, |object| {
+            let to = self.lists.fullest_but(zspage).unwrap_or(zspage);
+            let moved = self.move_object(object, to, || zspage.slots().release_unlinked());
+            self.lists.relist(to, geometry);
+            moved
+        })
+    }
+
+    /// The zspage that may give up its last pages.
+    pub(super) fn shrinkable(&self) -> Option<&Zspage<SizeClass>> {
+        let few = self.class.geometry().objs <= MOST_SLOTS;
+        self.lists.shrinkable().filter(|_| few)
     }
 
     /// How many objects of a zspage have no room in others.
@@ -53,47 +61,46 @@ impl ClassGuard<'_> {
         slots.inuse().saturating_sub(elsewhere)
     }
 
-    /// Frees all pages of a zspage but the first `kept`, if there are more and it can be done.
-    fn shorten_to(&self, zspage: &Zspage<SizeClass>, kept: usize) -> Step {
+    /// Frees all pages of a zspage but the first `kept`, if there are more. `place` is called for each
+    /// object there, moves it, and returns whether it could.
+    fn shorten_to(
+        &self,
+        zspage: &Zspage<SizeClass>,
+        kept: usize,
+        mut place: impl FnMut(&Found<'_>) -> bool,
+    ) -> Step {
         let geometry = self.class.geometry();
         let Some(tail) = LockedTail::new(zspage, kept) else {
             return Step::Done;
         };
-        let end = geometry.start_of(geometry.slots_on(PAGE_SHIFT, kept));
         // From now on only slots that stay are handed out.
-        zspage.link_free_slots(geometry, end);
-        self.clear_from(zspage, end);
-        if let Some(tail) = self.cut(tail) {
-            return Step::Shortened(tail);
+        let end = geometry.start_of(geometry.slots_on(PAGE_SHIFT, kept));
+        let staying = usize::from(zspage.link_free_slots(geometry, end));
+        let mut going = Self::beyond(zspage, geometry, kept);
+        let found = staying.saturating_add(going.clone().count());
+        let sound = found == usize::from(zspage.slots().inuse());
+        if sound && going.all(|object| place(&object)) {
+            if let Some(tail) = self.cut(tail) {
+                return Step::Shortened(tail);
+            }
         }
         zspage.link_free_slots(geometry, geometry.end());
+        if !sound {
+            // What headers say cannot be trusted.
+            zspage.slots().seal(geometry);
+            overwritten();
+        }
         self.lists.relist(zspage, geometry);
         Step::Done
     }
 
-    /// Moves the objects from the slot at `end` on to other slots, until one is in use.
-    fn clear_from(&self, zspage: &Zspage<SizeClass>, end: u16) {
-        let geometry = self.class.geometry();
-        for object in zspage.objects(geometry, end..geometry.end()) {
-            let to = self.lists.fullest_but(zspage).unwrap_or(zspage);
-            let release = || zspage.slots().release_unlinked();
-            if !self.move_object(&object, to, release) {
-                return;
-            }
-            self.lists.relist(to, geometry);
-        }
-    }
-
-    /// How many objects of a zspage have a byte beyond its first `kept` pages.
-    fn beyond(zspage: &Zspage<SizeClass>, geometry: &Geometry, kept: usize) -> usize {
+    /// The objects of a zspage that have a byte beyond its first `kept` pages.
+    pub(super) fn beyond<'g>(
+        zspage: &'g Zspage<SizeClass>,
+        geometry: &Geometry,
+        kept: usize,
+    ) -> Objects<'g> {
         let start = geometry.start_of(geometry.slots_on(PAGE_SHIFT, kept));
-        zspage.objects(geometry, start..geometry.end()).count()
-    }
-
-    /// As many headers say that they are an object's as there are objects. Otherwise some were
-    /// overwritten, and what they say cannot be trusted.
-    fn is_sound(zspage: &Zspage<SizeClass>, geometry: &Geometry) -> bool {
-        let objects = zspage.objects(geometry, 0..geometry.end());
-        objects.count() == u16_to_usize(zspage.slots().inuse())
+        zspage.objects(geometry, start..geometry.end())
     }
 }

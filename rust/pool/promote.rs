@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Promotion: the objects on the last page of a class move into free slots of near larger classes, if
+//! that saves the page.
+//!
+//! When all else has been done, half a page of each class is empty on average. In a small pool that is
+//! what most of the waste is; slots that are a little too large for their objects are less.
+//!
+//! This is the only case in which an object changes its class, and in which two class locks are held:
+//! that of the larger slots is taken first. Who reads the class from a word without its lock has to
+//! read it again under the lock.
+
+use super::{class::ClassGuard, compact::Step, Pool};
+use crate::kapi::sched::cond_resched;
+use crate::logic::conv::u32_to_usize;
+use crate::zpdesc_rs::{PAGE_SHIFT, PAGE_SIZE};
+
+/// Most classes that are looked at for free slots.
+const NEAR: usize = 16;
+/// Most bytes that a slot may be larger.
+const LARGER: usize = PAGE_SIZE / 16;
+/// Most objects that are moved to save a page.
+const MOST: usize = 32;
+
+impl Pool {
+    /// Moves objects of class `number` to larger classes, as long as that wins pages, and fewer than
+    /// `target`. Returns the pages given back. May sleep.
+    pub(super) fn promote(&'static self, number: usize, target: usize) -> usize {
+        let mut pages: usize = 0;
+        while pages < target {
+            match self.promote_once(number) {
+                Some(won) if won != 0 => pages = pages.saturating_add(won),
+                _ => break,
+            }
+            cond_resched();
+        }
+        pages
+    }
+
+    /// Moves as many objects of a class to larger ones as have to go for a page. Returns the pages
+    /// given back.
+    fn promote_once(&'static self, number: usize) -> Option<usize> {
+        let class = self.classes.get(number)?;
+        let size = class.geometry().size;
+        let near = || {
+            let larger = self.classes.iter().take(number).rev().take(NEAR);
+            larger.take_while(|larger| {
+                u32_to_usize(larger.geometry().size.saturating_sub(size)) <= LARGER
+            })
+        };
+        let mut objects = class.lock().too_many()?;
+        // Without their locks: an estimate.
+        let room = near().map(|larger| larger.count().free(larger.geometry()));
+        if objects > MOST || objects > room.fold(0, usize::saturating_add) {
+            return None;
+        }
+        for larger in near() {
+            let to = larger.lock();
+            let moved = class.lock().promote(&to, objects);
+            objects = objects.saturating_sub(moved);
+        }
+        let step = class.lock().finish_promotion();
+        self.take_step(step)
+    }
+}
+
+impl ClassGuard<'_> {
+    /// How many objects have to leave the zspage that may give up pages, for it to give up one.
+    fn too_many(&self) -> Option<usize> {
+        let zspage = self.shrinkable()?;
+        let kept = zspage.pages().checked_sub(1)?;
+        let room = self.class.geometry().slots_on(PAGE_SHIFT, kept);
+        Some(usize::from(zspage.slots().inuse().saturating_sub(room)))
+    }
+
+    /// Moves up to `most` objects from the last page to the class that `to` has locked. Returns how
+    /// many.
+    fn promote(&self, to: &ClassGuard<'_>, most: usize) -> usize {
+        let geometry = self.class.geometry();
+        let Some(zspage) = self.shrinkable() else {
+            return 0;
+        };
+        let kept = zspage.pages().saturating_sub(1);
+        let mut moved: usize = 0;
+        for object in Self::beyond(zspage, geometry, kept).take(most) {
+            let Some(room) = to.lists.fullest() else {
+                break;
+            };
+            let size = u32_to_usize(geometry.size);
+            let release = || zspage.slots().release(object.start);
+            let done = to.move_here(&object, size, room, release);
+            to.lists.relist(room, to.class.geometry());
+            if !done {
+                break;
+            }
+            moved = moved.wrapping_add(1);
+        }
+        self.lists.relist(zspage, geometry);
+        self.objects_changed(moved.wrapping_neg());
+        to.objects_changed(moved);
+        moved
+    }
+
+    /// Frees the page that is not needed any more.
+    fn finish_promotion(&self) -> Step {
+        match self.reap() {
+            Some(emptied) => Step::Emptied(emptied),
+            None => self.shorten(),
+        }
+    }
+}
