@@ -2,7 +2,7 @@
 
 #include <linux/workqueue.h>
 
-void rust_helper_INIT_WORK(struct work_struct *work, work_func_t func)
+void rust_helper_INIT_DELAYED_WORK(struct delayed_work *work, work_func_t func)
 {
-	INIT_WORK(work, func);
+	INIT_DELAYED_WORK(work, func);
 }

@@ -8,15 +8,22 @@
 use super::bindings;
 use core::{
     ptr::{null_mut, NonNull},
-    sync::atomic::{AtomicBool, AtomicPtr, Ordering},
+    sync::atomic::{AtomicPtr, AtomicU32, Ordering},
 };
-use kernel::{ffi::c_int, prelude::*, types::Opaque};
+use kernel::{
+    ffi::{c_int, c_ulong},
+    prelude::*,
+    types::Opaque,
+};
 
 /// Something that is done later.
 pub(crate) trait Run: Sync + 'static {
     /// Does it. May sleep.
     fn run(&'static self);
 }
+
+/// So many suggestions are not left to wait for a tick.
+const MANY: u32 = 32;
 
 /// A piece of work: to run its target.
 ///
@@ -28,11 +35,11 @@ pub(crate) trait Run: Sync + 'static {
 pub(crate) struct Work<T: Run> {
     /// The C object.
     #[pin]
-    raw: Opaque<bindings::work_struct>,
+    raw: Opaque<bindings::delayed_work>,
     /// What to run.
     target: AtomicPtr<T>,
-    /// It is scheduled and has not begun.
-    pending: AtomicBool,
+    /// Suggestions since it began for the last time.
+    suggested: AtomicU32,
 }
 
 // SAFETY: The workqueue does its own locking; the target is `Sync`.
@@ -45,27 +52,37 @@ impl<T: Run> Work<T> {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             // SAFETY: The slot is pinned, and stopped before it is freed (`drop`).
-            raw <- Opaque::ffi_init(|slot| unsafe { bindings::INIT_WORK(slot, Some(Self::entry)) }),
+            raw <- Opaque::ffi_init(|slot| unsafe {
+                bindings::INIT_DELAYED_WORK(slot, Some(Self::entry))
+            }),
             target: AtomicPtr::new(null_mut()),
-            pending: AtomicBool::new(false),
+            suggested: AtomicU32::new(0),
         })
     }
 
-    /// Suggests that `target` should run, at next to no cost if it is going to. Any context. A
-    /// suggestion that is made while it begins to run may be missed.
+    /// Suggests that `target` should run, at next to no cost if it is going to. Any context. It does in
+    /// the next tick, or after [`MANY`] suggestions; one that is made while it begins to run may be
+    /// missed.
     #[inline(always)]
     pub(crate) fn suggest(&'static self, target: &'static T) {
-        if !self.pending.load(Ordering::Relaxed) {
-            self.schedule(target);
+        // Relaxed, and not one operation: some that come at the same time may not count.
+        let before = self.suggested.load(Ordering::Relaxed);
+        self.suggested
+            .store(before.wrapping_add(1), Ordering::Relaxed);
+        if before == 0 || before == MANY {
+            self.schedule_in(target, c_ulong::from(before == 0));
         }
     }
 
     /// Has `target` run soon, once. Any context.
+    pub(crate) fn schedule(&'static self, target: &'static T) {
+        self.schedule_in(target, 0);
+    }
+
+    /// Has `target` run in `ticks` ticks.
     #[cold]
     #[inline(never)]
-    pub(crate) fn schedule(&'static self, target: &'static T) {
-        // Relaxed: a hint, for `suggest`.
-        self.pending.store(true, Ordering::Relaxed);
+    fn schedule_in(&'static self, target: &'static T, ticks: c_ulong) {
         let raw: *const T = target;
         // Pairs with the Acquire in `entry`.
         self.target.store(raw.cast_mut(), Ordering::Release);
@@ -73,13 +90,13 @@ impl<T: Run> Work<T> {
         // SAFETY: Reads a variable that does not change after boot.
         let queue = unsafe { bindings::system_unbound_wq };
         // SAFETY: Initialised by the type's invariant, and it lives until it is stopped.
-        unsafe { bindings::queue_work_on(cpu, queue, self.raw.get()) };
+        unsafe { bindings::mod_delayed_work_on(cpu, queue, self.raw.get(), ticks) };
     }
 
     /// Waits until the work is done, and keeps it from ever running again. May sleep.
     pub(crate) fn stop(&self) {
         // SAFETY: Initialised by the type's invariant.
-        unsafe { bindings::disable_work_sync(self.raw.get()) };
+        unsafe { bindings::disable_delayed_work_sync(self.raw.get()) };
     }
 
     /// The C callback.
@@ -88,14 +105,15 @@ impl<T: Run> Work<T> {
     ///
     /// Called by the workqueue with the work item of a `Work<T>`.
     unsafe extern "C" fn entry(raw: *mut bindings::work_struct) {
-        let opaque: *const Opaque<bindings::work_struct> = raw.cast();
+        // A delayed work item begins with the work item.
+        let opaque: *const Opaque<bindings::delayed_work> = raw.cast();
         // SAFETY: By the invariant, this function is called for work items of a `Work<T>` only.
         let this = unsafe { kernel::container_of!(opaque, Self, raw) };
         // SAFETY: It lives: dropping it waits for this function. The load pairs with the Release in
         // `schedule`.
         let this = unsafe { &*this };
-        // Relaxed: a hint, for `suggest`.
-        this.pending.store(false, Ordering::Relaxed);
+        // Relaxed: as in `suggest`.
+        this.suggested.store(0, Ordering::Relaxed);
         let target = this.target.load(Ordering::Acquire);
         if let Some(target) = NonNull::new(target) {
             // SAFETY: It came from a `&'static T`.

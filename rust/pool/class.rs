@@ -46,16 +46,16 @@ pub(crate) struct SizeClass {
     lists: SpinLock<ZspageLists<SizeClass>>,
     /// Shape of its zspages.
     geometry: Geometry,
+    /// Slots that its zspages lack. Written under the lock, read without.
+    missing_slots: AtomicU16,
+    /// Pages that its zspages lack. Written under the lock, read without.
+    missing_pages: AtomicU8,
     /// The word of an object of this class that is nowhere.
     pub(super) blank: Word,
     /// Objects allocated. Written under the lock, read without.
     inuse: AtomicUsize,
     /// Zspages. Written under the lock, read without.
     zspages: AtomicUsize,
-    /// Slots that its zspages lack. Written under the lock, read without.
-    missing_slots: AtomicU16,
-    /// Pages that its zspages lack. Written under the lock, read without.
-    missing_pages: AtomicU8,
     /// Objects below which it is [sparse](ClassCount::sparse_below). Written under the lock.
     sparse_below: AtomicUsize,
     /// Pages of its zspages that were replaced. Written under the lock.

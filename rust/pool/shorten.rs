@@ -27,14 +27,13 @@ impl ClassGuard<'_> {
         };
         let stay = self.staying(zspage);
         if stay == 0 {
-            return match self.lists.fullest_but(zspage) {
-                Some(to) => self.empty(zspage, to, &mut Progress::default()),
-                None => Step::Done,
-            };
+            return self.empty_into_others(zspage);
         }
         let mut kept = geometry.pages_for(PAGE_SHIFT, stay);
-        while Self::beyond(zspage, geometry, kept).count() > BUDGET {
-            kept = kept.wrapping_add(1);
+        if usize::from(zspage.slots().inuse()) > BUDGET {
+            while Self::beyond(zspage, geometry, kept).count() > BUDGET {
+                kept = kept.wrapping_add(1);
+            }
         }
         self.shorten_to(zspage, kept, |object| {
             let to = self.lists.fullest_but(zspage).unwrap_or(zspage);
@@ -42,6 +41,19 @@ impl ClassGuard<'_> {
             self.lists.relist(to, geometry);
             moved
         })
+    }
+
+    /// Moves all objects of a zspage to others, as long as none is in use.
+    fn empty_into_others(&self, zspage: &Zspage<SizeClass>) -> Step {
+        let Some(to) = self.lists.fullest_but(zspage) else {
+            return Step::Done;
+        };
+        let before = zspage.slots().inuse();
+        match self.empty(zspage, to, &mut Progress::default()) {
+            // Not again and again, with an object in use.
+            Step::More if zspage.slots().inuse() == before => Step::Done,
+            step => step,
+        }
     }
 
     /// The zspage that may give up its last pages.
