@@ -58,6 +58,7 @@ impl Show for Pool {
         writeln!(file, "compactable_pages {compactable}")?;
         writeln!(file, "pages_compacted {}", self.pages_compacted())?;
         writeln!(file, "pages_compacted_background {}", self.pages_tidied())?;
+        writeln!(file, "objects_promoted {}", self.objects_promoted())?;
         writeln!(file, "pages_reclaimed {}", self.pages_reclaimed())?;
         writeln!(file, "reclaims_refused {}", self.reclaims_refused())?;
         writeln!(file, "pages_migrated {migrated}")?;

@@ -50,6 +50,8 @@ pub(crate) struct Pool {
     pages_compacted: AtomicUsize,
     /// Pages that the background has given back so far.
     pages_tidied: AtomicUsize,
+    /// Objects that compaction has moved to a larger class so far.
+    objects_promoted: AtomicUsize,
     /// Pages that reclaim has given back so far.
     pages_reclaimed: AtomicUsize,
     /// Zspages that reclaim has put back, because an object could not go.
@@ -79,6 +81,7 @@ impl Pool {
             pages: AtomicUsize::new(0),
             pages_compacted: AtomicUsize::new(0),
             pages_tidied: AtomicUsize::new(0),
+            objects_promoted: AtomicUsize::new(0),
             pages_reclaimed: AtomicUsize::new(0),
             reclaims_refused: AtomicUsize::new(0),
             lru,
@@ -113,6 +116,11 @@ impl Pool {
     /// Pages that compaction in the background has given back so far. Any context.
     pub(crate) fn pages_tidied(&self) -> usize {
         self.pages_tidied.load(Ordering::Relaxed)
+    }
+
+    /// Objects that compaction has moved to a larger class so far. Any context.
+    pub(crate) fn objects_promoted(&self) -> usize {
+        self.objects_promoted.load(Ordering::Relaxed)
     }
 
     /// Pages that compaction has given back so far, when it was asked for. Any context.

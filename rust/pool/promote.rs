@@ -14,6 +14,7 @@ use super::{class::ClassGuard, compact::Step, Pool};
 use crate::kapi::sched::cond_resched;
 use crate::logic::conv::u32_to_usize;
 use crate::zpdesc_rs::{PAGE_SHIFT, PAGE_SIZE};
+use core::sync::atomic::Ordering;
 
 /// Most classes that are looked at for free slots.
 const NEAR: usize = 16;
@@ -58,6 +59,8 @@ impl Pool {
             let to = larger.lock();
             let moved = class.lock().promote(&to, objects);
             objects = objects.saturating_sub(moved);
+            // Relaxed: a statistic.
+            self.objects_promoted.fetch_add(moved, Ordering::Relaxed);
         }
         let step = class.lock().finish_promotion();
         self.take_step(step)

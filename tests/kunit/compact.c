@@ -80,15 +80,203 @@ static void drop_holes(struct kunit *test, struct holes *holes)
 static void nothing_to_compact(struct kunit *test)
 {
 	struct zsrs_pool *pool = zsrs_need_pool(test, "nothing_to_compact");
-	unsigned long handle;
+	unsigned long handle, returned;
 
 	KUNIT_EXPECT_EQ(test, zsrs_compact(pool), 0ul);
 	handle = zsrs_malloc(pool, 100, GFP_KERNEL);
 	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
+	/* One object needs one page of its zspage. */
+	returned = zsrs_get_total_pages(pool) - 1;
+	KUNIT_EXPECT_EQ(test, zsrs_compact(pool), returned);
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(pool), 1ul);
 	KUNIT_EXPECT_EQ(test, zsrs_compact(pool), 0ul);
 	zsrs_free(pool, handle);
-	KUNIT_EXPECT_EQ(test, zsrs_pages_compacted(pool), 0ul);
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(pool), 0ul);
+	KUNIT_EXPECT_EQ(test, zsrs_pages_compacted(pool), returned);
 	zsrs_destroy_pool(pool);
+}
+
+/* Sizes of classes with several pages in a zspage, for any size of pages. */
+static const size_t chained[] = {
+	PAGE_SIZE / 40, PAGE_SIZE / 7, PAGE_SIZE / 5, PAGE_SIZE * 2 / 7, PAGE_SIZE * 2 / 5,
+	PAGE_SIZE * 5 / 8, PAGE_SIZE * 5 / 7, PAGE_SIZE * 4 / 5,
+};
+
+/* Objects of one size, allocated and freed one by one. */
+struct row {
+	struct zsrs_pool *pool;
+	struct zsrs_contents *contents;
+	unsigned long *handles;
+	unsigned int count;
+	size_t size;
+};
+
+static void make_row(struct kunit *test, struct row *row, const char *name, size_t size,
+		     unsigned int count)
+{
+	row->pool = zsrs_need_pool(test, name);
+	row->contents = zsrs_contents_new(17);
+	row->handles = kunit_kcalloc(test, count, sizeof(*row->handles), GFP_KERNEL);
+	row->count = count;
+	row->size = size;
+	KUNIT_ASSERT_NOT_NULL(test, row->contents);
+	KUNIT_ASSERT_NOT_NULL(test, row->handles);
+}
+
+static void row_add(struct kunit *test, struct row *row, unsigned int i)
+{
+	row->handles[i] = zsrs_malloc(row->pool, row->size, GFP_KERNEL);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(row->handles[i]));
+	KUNIT_ASSERT_TRUE(test, zsrs_write_object(row->pool, row->handles[i], ZSRS_MM_WO,
+						  row->contents, i, row->size));
+}
+
+static void row_check(struct kunit *test, const struct row *row)
+{
+	unsigned int i, bad = 0;
+
+	for (i = 0; i < row->count; i++)
+		if (row->handles[i])
+			bad += !zsrs_check_object(row->pool, row->handles[i], row->contents, i,
+						  row->size);
+	KUNIT_EXPECT_EQ_MSG(test, bad, 0u, "objects of %zu bytes came back wrong", row->size);
+}
+
+static void row_remove(struct row *row, unsigned int i)
+{
+	zsrs_free(row->pool, row->handles[i]);
+	row->handles[i] = 0;
+}
+
+static void drop_row(struct kunit *test, struct row *row)
+{
+	unsigned int i;
+
+	row_check(test, row);
+	for (i = 0; i < row->count; i++)
+		if (row->handles[i])
+			row_remove(row, i);
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(row->pool), 0ul);
+	zsrs_destroy_pool(row->pool);
+	kfree(row->contents);
+}
+
+/* The most pages that @count objects of this size need: slots are up to an eighth larger. */
+static unsigned long pages_for(const struct row *row, unsigned int count)
+{
+	size_t slot = (row->size + 8) * 9 / 8 + PAGE_SIZE / 256;
+
+	return DIV_ROUND_UP(count * slot, PAGE_SIZE);
+}
+
+/* A zspage that has given up its last pages gets them back one by one, before another is opened. */
+static void pages_come_back_one_by_one(struct kunit *test)
+{
+	enum { COUNT = 200 };
+	unsigned int which, i;
+
+	for (which = 0; which < ARRAY_SIZE(chained); which++) {
+		unsigned long before, after;
+		struct row row;
+
+		make_row(test, &row, "pages_come_back", chained[which], COUNT);
+		row_add(test, &row, 0);
+		zsrs_compact(row.pool);
+		for (i = 1; i < COUNT; i++) {
+			before = zsrs_get_total_pages(row.pool);
+			row_add(test, &row, i);
+			after = zsrs_get_total_pages(row.pool);
+			/* Its zspage has one of several pages. */
+			if (before == 1)
+				KUNIT_EXPECT_LE(test, after, 2ul);
+			zsrs_compact(row.pool);
+			KUNIT_EXPECT_LE_MSG(test, zsrs_get_total_pages(row.pool),
+					    pages_for(&row, i + 1), "%u objects of %zu bytes",
+					    i + 1, row.size);
+		}
+		row_check(test, &row);
+		/* In an order that leaves holes everywhere. */
+		for (i = 0; i < COUNT - 1; i++) {
+			row_remove(&row, i * 77 % COUNT);
+			zsrs_compact(row.pool);
+			KUNIT_EXPECT_LE_MSG(test, zsrs_get_total_pages(row.pool),
+					    pages_for(&row, COUNT - 1 - i),
+					    "%u objects of %zu bytes", COUNT - 1 - i, row.size);
+			if (i % 16 == 0)
+				row_check(test, &row);
+		}
+		drop_row(test, &row);
+	}
+}
+
+/* An object in use keeps the pages it lies on, and the others keep what they hold. */
+static void last_page_in_use(struct kunit *test)
+{
+	enum { COUNT = 40 };
+	struct zsrs_mapper mapper = { .number = COUNT - 1 };
+	unsigned long busy, idle;
+	unsigned int which, i;
+
+	zsrs_need_two_cpus(test);
+	for (which = 0; which < ARRAY_SIZE(chained); which++) {
+		struct row row;
+
+		make_row(test, &row, "last_page_in_use", chained[which], COUNT);
+		for (i = 0; i < COUNT; i++)
+			row_add(test, &row, i);
+		for (i = 0; i < COUNT - 2; i++)
+			row_remove(&row, i);
+		mapper.pool = row.pool;
+		mapper.handle = row.handles[COUNT - 1];
+		mapper.contents = row.contents;
+		mapper.size = row.size;
+		zsrs_mapper_start(test, &mapper);
+		zsrs_compact(row.pool);
+		busy = zsrs_get_total_pages(row.pool);
+		/* Free slots are still good ones. */
+		for (i = 0; i < COUNT - 2; i++)
+			row_add(test, &row, i);
+		for (i = 0; i < COUNT - 2; i++)
+			row_remove(&row, i);
+		KUNIT_EXPECT_TRUE_MSG(test, zsrs_mapper_stop(&mapper),
+				      "the object could not be mapped, or was wrong");
+		zsrs_compact(row.pool);
+		idle = zsrs_get_total_pages(row.pool);
+		KUNIT_EXPECT_LE(test, idle, busy);
+		KUNIT_EXPECT_LE(test, idle, pages_for(&row, 2));
+		drop_row(test, &row);
+	}
+}
+
+/* Two objects of neighbouring classes, which have a page each, share one when that is enough. */
+static void neighbours_share_a_page(struct kunit *test)
+{
+	struct row small, large;
+	long objects;
+
+	make_row(test, &small, "neighbours", PAGE_SIZE * 25 / 100, 1);
+	large = small;
+	large.size = PAGE_SIZE * 28 / 100;
+	large.handles = kunit_kcalloc(test, 1, sizeof(*large.handles), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, large.handles);
+	row_add(test, &small, 0);
+	row_add(test, &large, 0);
+	KUNIT_EXPECT_GE(test, zsrs_get_total_pages(small.pool), 2ul);
+	zsrs_compact(small.pool);
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(small.pool), 1ul);
+	objects = zsrs_pool_number("neighbours", "objects");
+	KUNIT_EXPECT_EQ(test, objects, 2l);
+	KUNIT_EXPECT_EQ(test, zsrs_pool_number("neighbours", "objects_promoted"), 1l);
+	row_check(test, &small);
+	row_check(test, &large);
+	/* It is written and freed where it is now. */
+	KUNIT_EXPECT_TRUE(test, zsrs_write_object(small.pool, small.handles[0], ZSRS_MM_RW,
+						  small.contents, 0, small.size));
+	row_check(test, &small);
+	row_remove(&small, 0);
+	KUNIT_EXPECT_EQ(test, zsrs_pool_number("neighbours", "objects"), 1l);
+	row_check(test, &large);
+	drop_row(test, &large);
 }
 
 static void half_freed(struct kunit *test)
@@ -240,12 +428,71 @@ static void compact_beside_mapper(struct kunit *test)
 	drop_holes(test, &holes);
 }
 
+/* Compacts until it is told to stop. */
+static int compact_on(void *data)
+{
+	struct zsrs_pool *pool = data;
+
+	while (!kthread_should_stop()) {
+		zsrs_compact(pool);
+		cond_resched();
+	}
+	return 0;
+}
+
+/* Objects are mapped and freed on one CPU while they change their class on another. */
+static void freed_while_promoted(struct kunit *test)
+{
+	enum { PROMOTIONS = 500, ROUNDS = 1000000 };
+	struct task_struct *compactor;
+	struct row small, large;
+	unsigned int i, bad = 0;
+	long promoted = 0;
+
+	zsrs_need_two_cpus(test);
+	make_row(test, &small, "freed_while_promoted", PAGE_SIZE * 25 / 100, 1);
+	large = small;
+	large.size = PAGE_SIZE * 28 / 100;
+	large.handles = kunit_kcalloc(test, 1, sizeof(*large.handles), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, large.handles);
+	compactor = kthread_create(compact_on, small.pool, "zsrs_compactor");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(compactor));
+	migrate_disable();
+	kthread_bind(compactor, cpumask_any_but(cpu_online_mask, smp_processor_id()));
+	wake_up_process(compactor);
+	for (i = 0; i < ROUNDS && promoted < PROMOTIONS; i++) {
+		row_add(test, &large, 0);
+		row_add(test, &small, 0);
+		bad += !zsrs_check_object(small.pool, small.handles[0], small.contents, 0,
+					  small.size);
+		row_remove(&small, 0);
+		bad += !zsrs_check_object(small.pool, large.handles[0], small.contents, 0,
+					  large.size);
+		row_remove(&large, 0);
+		if (i % 4096 == 0) {
+			promoted = zsrs_pool_number("freed_while_promoted", "objects_promoted");
+			cond_resched();
+		}
+	}
+	migrate_enable();
+	kthread_stop(compactor);
+	kunit_info(test, "%ld of %u objects promoted", promoted, i);
+	KUNIT_EXPECT_EQ_MSG(test, bad, 0u, "objects came back wrong");
+	KUNIT_EXPECT_GE(test, promoted, (long)PROMOTIONS);
+	KUNIT_EXPECT_EQ(test, zsrs_pool_number("freed_while_promoted", "objects"), 0l);
+	drop_row(test, &small);
+}
+
 static struct kunit_case cases[] = {
 	KUNIT_CASE(nothing_to_compact),
+	KUNIT_CASE(pages_come_back_one_by_one),
+	KUNIT_CASE(last_page_in_use),
+	KUNIT_CASE(neighbours_share_a_page),
 	KUNIT_CASE(half_freed),
 	KUNIT_CASE(again_and_again),
 	KUNIT_CASE(two_compact),
 	KUNIT_CASE(compact_beside_mapper),
+	KUNIT_CASE_SLOW(freed_while_promoted),
 	{}
 };
 
