@@ -443,44 +443,46 @@ static int compact_on(void *data)
 /* Objects are mapped and freed on one CPU while they change their class on another. */
 static void freed_while_promoted(struct kunit *test)
 {
-	enum { PROMOTIONS = 500, ROUNDS = 1000000 };
+	enum { ROWS = 8, PROMOTIONS = 500, LONGEST_S = 10 };
+	unsigned long until = jiffies + LONGEST_S * HZ;
+	struct row *rows = kunit_kcalloc(test, ROWS, sizeof(*rows), GFP_KERNEL);
+	unsigned int i, rounds = 0, bad = 0;
 	struct task_struct *compactor;
-	struct row small, large;
-	unsigned int i, bad = 0;
 	long promoted = 0;
 
 	zsrs_need_two_cpus(test);
-	make_row(test, &small, "freed_while_promoted", PAGE_SIZE * 25 / 100, 1);
-	large = small;
-	large.size = PAGE_SIZE * 28 / 100;
-	large.handles = kunit_kcalloc(test, 1, sizeof(*large.handles), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, large.handles);
-	compactor = kthread_create(compact_on, small.pool, "zsrs_compactor");
+	KUNIT_ASSERT_NOT_NULL(test, rows);
+	make_row(test, &rows[0], "freed_while_promoted", PAGE_SIZE * 20 / 100, ROWS);
+	for (i = 1; i < ROWS; i++) {
+		rows[i] = rows[0];
+		rows[i].size = PAGE_SIZE * (20 + 2 * i) / 100;
+	}
+	compactor = kthread_create(compact_on, rows[0].pool, "zsrs_compactor");
 	KUNIT_ASSERT_FALSE(test, IS_ERR(compactor));
 	migrate_disable();
 	kthread_bind(compactor, cpumask_any_but(cpu_online_mask, smp_processor_id()));
 	wake_up_process(compactor);
-	for (i = 0; i < ROUNDS && promoted < PROMOTIONS; i++) {
-		row_add(test, &large, 0);
-		row_add(test, &small, 0);
-		bad += !zsrs_check_object(small.pool, small.handles[0], small.contents, 0,
-					  small.size);
-		row_remove(&small, 0);
-		bad += !zsrs_check_object(small.pool, large.handles[0], small.contents, 0,
-					  large.size);
-		row_remove(&large, 0);
-		if (i % 4096 == 0) {
+	while (promoted < PROMOTIONS && time_before(jiffies, until)) {
+		for (i = 0; i < ROWS; i++)
+			row_add(test, &rows[i], i);
+		for (i = 0; i < ROWS; i++) {
+			bad += !zsrs_check_object(rows[i].pool, rows[i].handles[i],
+						  rows[i].contents, i, rows[i].size);
+			row_remove(&rows[i], i);
+		}
+		if (rounds++ % 256 == 0) {
 			promoted = zsrs_pool_number("freed_while_promoted", "objects_promoted");
 			cond_resched();
 		}
 	}
 	migrate_enable();
 	kthread_stop(compactor);
-	kunit_info(test, "%ld of %u objects promoted", promoted, i);
+	promoted = zsrs_pool_number("freed_while_promoted", "objects_promoted");
+	kunit_info(test, "%ld of %u objects promoted", promoted, rounds * ROWS);
 	KUNIT_EXPECT_EQ_MSG(test, bad, 0u, "objects came back wrong");
-	KUNIT_EXPECT_GE(test, promoted, (long)PROMOTIONS);
+	KUNIT_EXPECT_GE(test, promoted, 10l);
 	KUNIT_EXPECT_EQ(test, zsrs_pool_number("freed_while_promoted", "objects"), 0l);
-	drop_row(test, &small);
+	drop_row(test, &rows[0]);
 }
 
 static struct kunit_case cases[] = {
