@@ -177,7 +177,7 @@ impl Zpdesc {
     #[inline(always)]
     pub(crate) fn next(&self) -> Option<&Self> {
         let next = ptr_at::<bindings::page>(u64_to_usize(self.next.load(Ordering::Relaxed)));
-        // SAFETY: Pages of a chain are typed, and freed together.
+        // SAFETY: Pages of a chain are typed, and leave it only once no link leads to them.
         NonNull::new(next).map(|next| unsafe { Self::from_page(next) })
     }
 

@@ -61,15 +61,16 @@ impl<T: Run> Work<T> {
     }
 
     /// Suggests that `target` should run, at next to no cost if it is going to. Any context. It does in
-    /// the next tick, or after [`MANY`] suggestions; one that is made while it begins to run may be
+    /// the next tick, or after [`MANY`] suggestions; some that are made while it begins to run may be
     /// missed.
     #[inline(always)]
     pub(crate) fn suggest(&'static self, target: &'static T) {
-        // Relaxed, and not one operation: some that come at the same time may not count.
+        // Relaxed, and not one operation: some that come at the same time may not count. If it begins to
+        // run in between, this undoes its 0: then the next multiple has it run again.
         let before = self.suggested.load(Ordering::Relaxed);
         self.suggested
             .store(before.wrapping_add(1), Ordering::Relaxed);
-        if before == 0 || before == MANY {
+        if before % MANY == 0 {
             self.schedule_in(target, c_ulong::from(before == 0));
         }
     }

@@ -51,6 +51,9 @@ pub struct Geometry {
 /// result is exact for fewer than `1 << (TENTHS_SHIFT / 2)` slots.
 const TENTHS_SHIFT: u32 = 28;
 
+/// Most slots of zspages that may give up their last pages.
+const MOST_SHORTENED: u16 = 1024;
+
 impl Geometry {
     /// No class.
     const EMPTY: Self = Self::of_shape(0, 0, 0, 0);
@@ -111,6 +114,12 @@ impl Geometry {
     /// Merging costs nothing: same number of slots in as many pages.
     const fn same_shape(&self, other: &Self) -> bool {
         self.objs == other.objs && self.pages == other.pages
+    }
+
+    /// Zspages may give up their last pages. Not those of very many slots: all their headers are looked
+    /// at for it under the class's lock.
+    pub const fn can_shorten(&self) -> bool {
+        self.pages > 1 && self.objs <= MOST_SHORTENED
     }
 
     /// Pages in a zspage, as a count.

@@ -46,8 +46,8 @@ impl ClassCount {
         self.slots(class).saturating_sub(self.inuse)
     }
 
-    /// Pages that would be left over if the objects were packed as tightly as they can be: whole
-    /// zspages, and as many pages of one more as the rest needs.
+    /// Pages that would be left over if the objects were packed as tightly as they can be: into whole
+    /// zspages, and as many pages of one more as the rest needs, if it can be shortened.
     ///
     /// Never underflows, also when the counts were read at different moments.
     pub const fn can_compact(&self, page_shift: u32, class: &Geometry) -> usize {
@@ -55,7 +55,12 @@ impl ClassCount {
         let needed = match (self.inuse.checked_div(objs), self.inuse.checked_rem(objs)) {
             (Some(zspages), Some(rest)) => {
                 // Fewer than `objs`.
-                let rest = class.pages_for(page_shift, low_u16(low_u32(usize_to_u64(rest))));
+                let rest = low_u16(low_u32(usize_to_u64(rest)));
+                let rest = if class.can_shorten() || rest == 0 {
+                    class.pages_for(page_shift, rest)
+                } else {
+                    class.nr_pages()
+                };
                 zspages
                     .saturating_mul(class.nr_pages())
                     .saturating_add(rest)
@@ -66,14 +71,14 @@ impl ClassCount {
     }
 
     /// The class is sparse if it has fewer objects than this: a tenth of its slots is free, and so
-    /// are more slots than one zspage has, or, with few zspages, than two pages have. Then it is worth
-    /// while to compact it at once, rather than when memory runs short.
+    /// are more slots than one and a quarter zspages have, or, with few zspages, than two pages have.
+    /// Then it is worth while to compact it at once, rather than when memory runs short.
     pub const fn sparse_below(&self, page_shift: u32, class: &Geometry) -> usize {
         let slots = self.slots(class);
         // A quarter more than a zspage, so that the next objects do not open one again.
         let objs = u16_to_usize(class.objs);
         let mut slack = objs.saturating_add(objs.div_ceil(4));
-        if self.zspages <= FEW_ZSPAGES {
+        if self.zspages <= FEW_ZSPAGES && class.can_shorten() {
             let two_pages = u16_to_usize(class.slots_on(page_shift, 2));
             if two_pages < slack {
                 slack = two_pages;

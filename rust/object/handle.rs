@@ -53,10 +53,10 @@ impl Handle {
         unsafe { self.0.as_ref() }
     }
 
-    /// Reads the word. Its class is good; the rest may be out of date at once.
+    /// Reads the word. All of it may be out of date at once.
     #[inline(always)]
     pub(crate) fn peek(self) -> Word {
-        // Relaxed: the class does not change while the object lives; the rest is checked again.
+        // Relaxed: all is checked again under a lock.
         Word::from_raw(self.word().load(Ordering::Relaxed))
     }
 

@@ -147,7 +147,8 @@ impl<Owner: Sync> ZspageLists<Owner> {
     /// objects and room.
     pub(crate) fn shrinkable(&self) -> Option<&Zspage<Owner>> {
         if self.short.get().is_some() {
-            return self.short();
+            // An empty one is only waiting to be freed.
+            return self.short().filter(|short| !short.slots().is_empty());
         }
         self.first(self.filled.get().emptiest_partial()?)
     }

@@ -55,7 +55,8 @@ impl<Owner: Migrate> movable::Operations for Movable<Owner> {
         // SAFETY: The core has allocated the page for us to use; it is ours if this succeeds.
         let new: &Zpdesc = unsafe { Zpdesc::from_page(new) };
         let zspage = NonNull::new(old.zspage().cast::<Zspage<Owner>>()).ok_or(EINVAL)?;
-        // SAFETY: Pages are freed only with all of their zspage's locked: the zspage lives.
+        // SAFETY: A page leaves its zspage, alone or with all others, only while it is locked by who frees
+        // it: the zspage lives.
         let owner = unsafe { Zspage::owner_of(zspage) };
         owner.migrate(PinnedZspage(zspage, PhantomData), old, new, may_wait)?;
         // The core gives up its own reference to the new page when this has succeeded.

@@ -35,6 +35,8 @@ pub(super) struct Progress {
     /// Others change the lists while the lock is dropped, so it may come to mean other zspages:
     /// some are then left out of this call, or looked at again.
     passed: usize,
+    /// The zspage that lacks pages cannot be emptied, because an object of it is in use.
+    pub(super) short_stays: bool,
 }
 
 /// What one step of compaction came to.
@@ -139,6 +141,9 @@ impl Shrink for Pool {
 impl ClassGuard<'_> {
     /// Moves objects out of the emptiest zspage, at most [`BUDGET`], until one is in use.
     fn compact(&self, progress: &mut Progress) -> Step {
+        if let Some(step) = self.empty_short(progress) {
+            return step;
+        }
         // Before the source: where all are in one group, the one used last is to be filled.
         let Some(to) = self.lists.fullest() else {
             return self.shorten();

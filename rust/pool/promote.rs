@@ -10,14 +10,19 @@
 //! that of the larger slots is taken first. Who reads the class from a word without its lock has to
 //! read it again under the lock.
 
-use super::{class::ClassGuard, compact::Step, Pool};
+use super::{
+    class::{ClassGuard, Emptied, SizeClass},
+    compact::Step,
+    Pool,
+};
 use crate::kapi::sched::cond_resched;
 use crate::logic::conv::u32_to_usize;
+use crate::object::zspage::Zspage;
 use crate::zpdesc_rs::{PAGE_SHIFT, PAGE_SIZE};
 use core::sync::atomic::Ordering;
 
 /// Most classes that are looked at for free slots.
-const NEAR: usize = 16;
+const NEAR: usize = 6;
 /// Most bytes that a slot may be larger.
 const LARGER: usize = PAGE_SIZE / 16;
 /// Most objects that are moved to save a page.
@@ -56,32 +61,47 @@ impl Pool {
             return None;
         }
         for larger in near() {
-            let to = larger.lock();
-            let moved = class.lock().promote(&to, objects);
+            if objects == 0 {
+                break;
+            }
+            let (moved, emptied) = {
+                let to = larger.lock();
+                class.lock().promote(&to, objects)
+            };
             objects = objects.saturating_sub(moved);
             // Relaxed: a statistic.
             self.objects_promoted.fetch_add(moved, Ordering::Relaxed);
+            if let Some(emptied) = emptied {
+                return self.take_step(Step::Emptied(emptied));
+            }
         }
-        let step = class.lock().finish_promotion();
+        let step = class.lock().shorten();
         self.take_step(step)
     }
 }
 
 impl ClassGuard<'_> {
-    /// How many objects have to leave the zspage that may give up pages, for it to give up one.
+    /// The zspage that may give up its last page, be it its only one.
+    fn promotable(&self) -> Option<&Zspage<SizeClass>> {
+        let geometry = self.class.geometry();
+        let can = geometry.can_shorten() || geometry.nr_pages() == 1;
+        self.lists.shrinkable().filter(|_| can)
+    }
+
+    /// How many objects have to leave that zspage for it to give up a page.
     fn too_many(&self) -> Option<usize> {
-        let zspage = self.shrinkable()?;
+        let zspage = self.promotable()?;
         let kept = zspage.pages().checked_sub(1)?;
         let room = self.class.geometry().slots_on(PAGE_SHIFT, kept);
         Some(usize::from(zspage.slots().inuse().saturating_sub(room)))
     }
 
     /// Moves up to `most` objects from the last page to the class that `to` has locked. Returns how
-    /// many.
-    fn promote(&self, to: &ClassGuard<'_>, most: usize) -> usize {
+    /// many, and the zspage if there are no others in it.
+    fn promote(&self, to: &ClassGuard<'_>, most: usize) -> (usize, Option<Emptied>) {
         let geometry = self.class.geometry();
-        let Some(zspage) = self.shrinkable() else {
-            return 0;
+        let Some(zspage) = self.promotable() else {
+            return (0, None);
         };
         let kept = zspage.pages().saturating_sub(1);
         let mut moved: usize = 0;
@@ -98,17 +118,12 @@ impl ClassGuard<'_> {
             }
             moved = moved.wrapping_add(1);
         }
-        self.lists.relist(zspage, geometry);
         self.objects_changed(moved.wrapping_neg());
         to.objects_changed(moved);
-        moved
-    }
-
-    /// Frees the page that is not needed any more.
-    fn finish_promotion(&self) -> Step {
-        match self.reap() {
-            Some(emptied) => Step::Emptied(emptied),
-            None => self.shorten(),
+        if zspage.slots().is_empty() {
+            return (moved, Some(self.remove(zspage)));
         }
+        self.lists.relist(zspage, geometry);
+        (moved, None)
     }
 }

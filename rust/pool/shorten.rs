@@ -12,11 +12,8 @@ use super::{
     compact::{Progress, Step, BUDGET},
 };
 use crate::logic::{conv::u16_to_usize, size_class::Geometry};
-use crate::object::zspage::{Found, LockedTail, Objects, Zspage};
+use crate::object::zspage::{LockedTail, Objects, Zspage};
 use crate::zpdesc_rs::PAGE_SHIFT;
-
-/// Zspages of more slots are left alone: all headers are looked at under the class's lock.
-const MOST_SLOTS: u16 = 1024;
 
 impl ClassGuard<'_> {
     /// Frees the pages of a zspage that its class does not need.
@@ -27,39 +24,34 @@ impl ClassGuard<'_> {
         };
         let stay = self.staying(zspage);
         if stay == 0 {
-            return self.empty_into_others(zspage);
+            return Step::Done;
         }
-        let mut kept = geometry.pages_for(PAGE_SHIFT, stay);
-        if usize::from(zspage.slots().inuse()) > BUDGET {
-            while Self::beyond(zspage, geometry, kept).count() > BUDGET {
-                kept = kept.wrapping_add(1);
-            }
-        }
-        self.shorten_to(zspage, kept, |object| {
-            let to = self.lists.fullest_but(zspage).unwrap_or(zspage);
-            let moved = self.move_object(object, to, || zspage.slots().release_unlinked());
-            self.lists.relist(to, geometry);
-            moved
-        })
+        let kept = geometry.pages_for(PAGE_SHIFT, stay);
+        self.shorten_to(zspage, kept)
     }
 
-    /// Moves all objects of a zspage to others, as long as none is in use.
-    fn empty_into_others(&self, zspage: &Zspage<SizeClass>) -> Step {
-        let Some(to) = self.lists.fullest_but(zspage) else {
-            return Step::Done;
-        };
-        let before = zspage.slots().inuse();
-        match self.empty(zspage, to, &mut Progress::default()) {
-            // Not again and again, with an object in use.
-            Step::More if zspage.slots().inuse() == before => Step::Done,
-            step => step,
+    /// Moves objects out of the zspage that lacks pages, if others have room for all of them. In no
+    /// other case: it counts as fuller than it is, and would get them back.
+    pub(super) fn empty_short(&self, progress: &mut Progress) -> Option<Step> {
+        if progress.short_stays || self.class.missing_pages() == 0 {
+            return None;
+        }
+        let short = self.shrinkable()?;
+        let before = self.staying(short).eq(&0).then(|| short.slots().inuse())?;
+        let to = self.lists.fullest_but(short)?;
+        match self.empty(short, to, &mut Progress::default()) {
+            Step::More if short.slots().inuse() == before => {
+                progress.short_stays = true;
+                None
+            }
+            step => Some(step),
         }
     }
 
     /// The zspage that may give up its last pages.
     pub(super) fn shrinkable(&self) -> Option<&Zspage<SizeClass>> {
-        let few = self.class.geometry().objs <= MOST_SLOTS;
-        self.lists.shrinkable().filter(|_| few)
+        let can = self.class.geometry().can_shorten();
+        self.lists.shrinkable().filter(|_| can)
     }
 
     /// How many objects of a zspage have no room in others.
@@ -73,25 +65,21 @@ impl ClassGuard<'_> {
         slots.inuse().saturating_sub(elsewhere)
     }
 
-    /// Frees all pages of a zspage but the first `kept`, if there are more. `place` is called for each
-    /// object there, moves it, and returns whether it could.
-    fn shorten_to(
-        &self,
-        zspage: &Zspage<SizeClass>,
-        kept: usize,
-        mut place: impl FnMut(&Found<'_>) -> bool,
-    ) -> Step {
+    /// Frees all pages of a zspage but the first `kept`, if there are more; or moves [`BUDGET`] of the
+    /// objects there, if that is not all.
+    fn shorten_to(&self, zspage: &Zspage<SizeClass>, kept: usize) -> Step {
         let geometry = self.class.geometry();
         let Some(tail) = LockedTail::new(zspage, kept) else {
             return Step::Done;
         };
-        // From now on only slots that stay are handed out.
+        // From now on slots that stay are handed out, as long as there are any.
         let end = geometry.start_of(geometry.slots_on(PAGE_SHIFT, kept));
         let staying = usize::from(zspage.link_free_slots(geometry, end));
-        let mut going = Self::beyond(zspage, geometry, kept);
+        let going = Self::beyond(zspage, geometry, kept);
         let found = staying.saturating_add(going.clone().count());
         let sound = found == usize::from(zspage.slots().inuse());
-        if sound && going.all(|object| place(&object)) {
+        let mut left = BUDGET;
+        if sound && self.clear(going, zspage, &mut left) {
             if let Some(tail) = self.cut(tail) {
                 return Step::Shortened(tail);
             }
@@ -103,7 +91,33 @@ impl ClassGuard<'_> {
             overwritten();
         }
         self.lists.relist(zspage, geometry);
-        Step::Done
+        if left == 0 {
+            Step::More
+        } else {
+            Step::Done
+        }
+    }
+
+    /// Moves these objects of a zspage to other slots, `left` at most, until one is in use. Returns
+    /// whether all were moved.
+    fn clear(
+        &self,
+        mut objects: Objects<'_>,
+        zspage: &Zspage<SizeClass>,
+        left: &mut usize,
+    ) -> bool {
+        objects.all(|object| {
+            let Some(less) = left.checked_sub(1) else {
+                return false;
+            };
+            let to = self.lists.fullest_but(zspage).unwrap_or(zspage);
+            let moved = self.move_object(&object, to, || zspage.slots().release_unlinked());
+            self.lists.relist(to, self.class.geometry());
+            if moved {
+                *left = less;
+            }
+            moved
+        })
     }
 
     /// The objects of a zspage that have a byte beyond its first `kept` pages.

@@ -209,6 +209,32 @@ static void pages_come_back_one_by_one(struct kunit *test)
 	}
 }
 
+/* Objects do not move there and back between a zspage that lacks pages and a whole one. */
+static void compaction_ends(struct kunit *test)
+{
+	static const size_t sizes[] = { 40, 72, 88, 104, 136, 152, 216 };
+	enum { COUNT = 600 };
+	unsigned int which, i, kept, freed;
+
+	for (which = 0; which < ARRAY_SIZE(sizes); which++) {
+		struct row row;
+
+		make_row(test, &row, "compaction_ends", sizes[which] * (PAGE_SIZE / SZ_4K), COUNT);
+		for (kept = 260; kept < COUNT; kept += 20) {
+			for (i = 0; i < kept; i++)
+				row_add(test, &row, i);
+			zsrs_compact(row.pool);
+			for (freed = 0; freed < kept; freed += 40) {
+				for (i = freed; i < min(freed + 40, kept); i++)
+					row_remove(&row, i);
+				zsrs_compact(row.pool);
+			}
+			KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(row.pool), 0ul);
+		}
+		drop_row(test, &row);
+	}
+}
+
 /* An object in use keeps the pages it lies on, and the others keep what they hold. */
 static void last_page_in_use(struct kunit *test)
 {
@@ -488,6 +514,7 @@ static void freed_while_promoted(struct kunit *test)
 static struct kunit_case cases[] = {
 	KUNIT_CASE(nothing_to_compact),
 	KUNIT_CASE(pages_come_back_one_by_one),
+	KUNIT_CASE(compaction_ends),
 	KUNIT_CASE(last_page_in_use),
 	KUNIT_CASE(neighbours_share_a_page),
 	KUNIT_CASE(half_freed),
