@@ -7,6 +7,7 @@
 
 use super::bindings;
 use core::{
+    num::NonZeroU32,
     ptr::{null_mut, NonNull},
     sync::atomic::{AtomicPtr, AtomicU32, Ordering},
 };
@@ -21,9 +22,6 @@ pub(crate) trait Run: Sync + 'static {
     /// Does it. May sleep.
     fn run(&'static self);
 }
-
-/// So many suggestions are not left to wait for a tick.
-const MANY: u32 = 32;
 
 /// A piece of work: to run its target.
 ///
@@ -61,16 +59,16 @@ impl<T: Run> Work<T> {
     }
 
     /// Suggests that `target` should run, at next to no cost if it is going to. Any context. It does in
-    /// the next tick, or after [`MANY`] suggestions; some that are made while it begins to run may be
+    /// the next tick, or after `many` suggestions; some that are made while it begins to run may be
     /// missed.
     #[inline(always)]
-    pub(crate) fn suggest(&'static self, target: &'static T) {
+    pub(crate) fn suggest(&'static self, target: &'static T, many: NonZeroU32) {
         // Relaxed, and not one operation: some that come at the same time may not count. If it begins to
         // run in between, this undoes its 0: then the next multiple has it run again.
         let before = self.suggested.load(Ordering::Relaxed);
         self.suggested
             .store(before.wrapping_add(1), Ordering::Relaxed);
-        if before % MANY == 0 {
+        if before % many == 0 {
             self.schedule_in(target, c_ulong::from(before == 0));
         }
     }

@@ -35,8 +35,20 @@ pub(super) struct Progress {
     /// Others change the lists while the lock is dropped, so it may come to mean other zspages:
     /// some are then left out of this call, or looked at again.
     passed: usize,
-    /// The zspage that lacks pages cannot be emptied, because an object of it is in use.
-    pub(super) short_stays: bool,
+    /// What is done about the zspage that lacks pages.
+    pub(super) short: Short,
+}
+
+/// See [`Progress::short`].
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Short {
+    /// It is like others: it counts as fuller than it is, so objects move there.
+    #[default]
+    Filled,
+    /// Its objects move to others, until it is gone.
+    Emptied,
+    /// It cannot be emptied, because an object of it is in use.
+    Stays,
 }
 
 /// What one step of compaction came to.
@@ -141,16 +153,17 @@ impl Shrink for Pool {
 impl ClassGuard<'_> {
     /// Moves objects out of the emptiest zspage, at most [`BUDGET`], until one is in use.
     fn compact(&self, progress: &mut Progress) -> Step {
-        if let Some(step) = self.empty_short(progress) {
-            return step;
+        if progress.short == Short::Emptied {
+            if let Some(step) = self.empty_short(progress) {
+                return step;
+            }
         }
         // Before the source: where all are in one group, the one used last is to be filled.
-        let Some(to) = self.lists.fullest() else {
-            return self.shorten();
-        };
-        match self.lists.emptiest_but(to, progress.passed) {
-            Some(from) => self.empty(from, to, progress),
-            None => self.shorten(),
+        let to = self.lists.fullest();
+        let from = to.and_then(|to| self.lists.emptiest_but(to, progress.passed));
+        match (from, to) {
+            (Some(from), Some(to)) => self.empty(from, to, progress),
+            _ => self.empty_short(progress).unwrap_or_else(|| self.shorten()),
         }
     }
 

@@ -7,13 +7,14 @@ use super::{
     Pool,
 };
 use crate::kapi::{gfp::Gfp, global, warn::warn};
-use crate::logic::conv::{u16_to_usize, u32_to_usize};
+use crate::logic::conv::{low_u32, u16_to_usize, u32_to_usize, usize_to_u64};
 use crate::object::{
     handle::Handle,
     words::FreeWord,
     zspage::{Extension, ZspageBox},
 };
 use crate::zpdesc_rs::{PAGE_SHIFT, PAGE_SIZE};
+use core::num::NonZeroU32;
 use kernel::{c_str, prelude::*};
 
 impl Pool {
@@ -112,9 +113,16 @@ impl Pool {
             Freed::Deferred => return Ok(()),
         }
         if class.is_sparse() && global::background_compaction() {
-            self.keeper.suggest(self);
+            self.keeper.suggest(self, self.many_frees());
         }
         Ok(())
+    }
+
+    /// So many frees of sparse classes are not left to wait for a tick: about one for a hundred objects,
+    /// so that what compaction costs does not depend on the size of the pool.
+    fn many_frees(&self) -> NonZeroU32 {
+        let part = self.total_pages().wrapping_shr(4).max(64);
+        NonZeroU32::new(low_u32(usize_to_u64(part))).unwrap_or(NonZeroU32::MIN)
     }
 
     /// Frees an object that has moved to another class, or reports a caller's bug.

@@ -9,7 +9,7 @@
 
 use super::{
     class::{overwritten, ClassGuard, SizeClass},
-    compact::{Progress, Step, BUDGET},
+    compact::{Progress, Short, Step, BUDGET},
 };
 use crate::logic::{conv::u16_to_usize, size_class::Geometry};
 use crate::object::zspage::{LockedTail, Objects, Zspage};
@@ -30,21 +30,20 @@ impl ClassGuard<'_> {
         self.shorten_to(zspage, kept)
     }
 
-    /// Moves objects out of the zspage that lacks pages, if others have room for all of them. In no
-    /// other case: it counts as fuller than it is, and would get them back.
+    /// Moves objects out of the zspage that lacks pages, if others have room for all of them. Once begun
+    /// this goes on: in between others must not be emptied into it again.
     pub(super) fn empty_short(&self, progress: &mut Progress) -> Option<Step> {
-        if progress.short_stays || self.class.missing_pages() == 0 {
-            return None;
-        }
-        let short = self.shrinkable()?;
-        let before = self.staying(short).eq(&0).then(|| short.slots().inuse())?;
+        let may = progress.short != Short::Stays && self.class.missing_pages() != 0;
+        progress.short = Short::Stays;
+        let short = self.shrinkable().filter(|_| may)?;
         let to = self.lists.fullest_but(short)?;
+        let before = self.staying(short).eq(&0).then(|| short.slots().inuse())?;
         match self.empty(short, to, &mut Progress::default()) {
-            Step::More if short.slots().inuse() == before => {
-                progress.short_stays = true;
-                None
+            Step::More if short.slots().inuse() == before => None,
+            step => {
+                progress.short = Short::Emptied;
+                Some(step)
             }
-            step => Some(step),
         }
     }
 
