@@ -278,6 +278,54 @@ fn classes_satisfy_what_the_allocator_relies_on() {
     }
 }
 
+/// For each number of pages, the slots that end on them: by laying one after the other.
+fn slots_by_pages(shift: u32, class: &Geometry) -> Vec<u16> {
+    let mut slots = vec![0; class.nr_pages() + 1];
+    for number in 1..=class.objs {
+        let end = u64::from(number) * u64::from(class.size);
+        let fitting = (0..slots.len()).filter(|pages| (*pages as u64) << shift >= end);
+        fitting.for_each(|pages| slots[pages] = number);
+    }
+    slots
+}
+
+#[test]
+fn slots_on_pages_and_pages_for_slots_are_what_counting_says() {
+    for (shift, chain, table) in tables() {
+        for class in table.classes() {
+            let what = format!("shift {shift} chain {chain} class {class:?}");
+            let by_pages = slots_by_pages(shift, class);
+            for (pages, slots) in by_pages.iter().enumerate() {
+                assert_eq!(class.slots_on(shift, pages), *slots, "{pages} of {what}");
+            }
+            // More pages than it has do not count.
+            for pages in [class.nr_pages() + 1, 1 << 20, usize::MAX] {
+                assert_eq!(class.slots_on(shift, pages), class.objs, "{what}");
+            }
+            // Each page more has room for a slot more.
+            assert!(by_pages.is_sorted_by(|less, more| less < more), "{what}");
+            for slots in 0..=class.objs {
+                let least = by_pages.iter().position(|there| *there >= slots);
+                let pages = class.pages_for(shift, slots);
+                assert_eq!(Some(pages), least, "{slots} slots of {what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn slots_start_one_after_the_other() {
+    for (_, _, table) in tables() {
+        for class in table.classes() {
+            let starts = (0..class.objs).map(|number| class.start_of(number));
+            let steps = (0..class.objs).map(|number| number * class.step);
+            assert!(starts.eq(steps));
+            assert_eq!(class.start_of(class.objs - 1), class.last);
+            assert_eq!(class.start_of(class.objs), class.end());
+        }
+    }
+}
+
 #[test]
 fn unsupported_configurations_are_refused() {
     for shift in 0..=64 {
