@@ -80,7 +80,6 @@ proptest! {
         prop_assert_eq!(told(word), drawn(word));
         prop_assert_eq!(word.phys(), drawn(word).payload * 16);
         prop_assert_eq!(word.is_direct(), !word.is_dead() && !word.is_split());
-        prop_assert_eq!(word.is_idle(), !word.is_dead() && !word.is_locked());
     }
 
     #[test]
@@ -96,6 +95,19 @@ proptest! {
         };
         prop_assert_eq!(drawn(word), fields);
         prop_assert_eq!(word.phys(), phys);
+    }
+
+    /// By what is drawn, and for random words by the class that they say.
+    #[test]
+    fn idle_is_neither_dead_nor_locked_and_of_that_class(raw: u64, class in class(), same: bool, huge: bool) {
+        let word = Word::from_raw(raw);
+        let fields = drawn(word);
+        let class = if same { u16::try_from(fields.class).unwrap() } else { class };
+        // Where it is, whether it is split or huge does not matter.
+        let blank = Word::live(0, class, huge, false);
+        let idle = !fields.dead && !fields.lock && fields.class == u64::from(class);
+        prop_assert_eq!(word.is_idle_as(blank), idle);
+        prop_assert!(!word.locked().is_idle_as(blank) && !word.with_dead().is_idle_as(blank));
     }
 
     #[test]
