@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A whole pool of the real arithmetic, single-threaded, on bytes: what is stored is read back,
-//! whatever was allocated, freed, moved and compacted between.
+//! whatever was allocated, freed, moved, compacted, shortened and promoted between.
 
 use proptest::{prelude::*, sample::Index, test_runner::Config};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Debug};
 use zsmalloc_logic_tests::class_table;
 use zsmalloc_logic_tests::logic::{
     freelist::{Slot, Slots},
@@ -12,7 +12,7 @@ use zsmalloc_logic_tests::logic::{
     header::{Header, HEADER_SIZE},
     size_class::{ClassTable, Geometry},
     span::{first_offset, start_at, Overlap, Span},
-    stats::ClassCount,
+    stats::{ClassCount, Missing},
     word::Word,
 };
 
@@ -32,7 +32,7 @@ struct Page {
 struct Zspage {
     /// Number of its class.
     class: u16,
-    /// Its frames.
+    /// Its frames; it may lack the last ones.
     frames: Vec<usize>,
     /// Which slots are free.
     slots: Slots,
@@ -155,11 +155,11 @@ impl Pool {
     fn take_slot(&mut self, number: usize) -> u16 {
         let zspage = &self.zspages[&number];
         let class = self.geometry(zspage.class);
-        let free = zspage.slots.next(&class).unwrap();
+        let free = zspage.slots.next().unwrap();
         match free {
             Slot::Fresh(_) => zspage.slots.take_fresh(&class),
             Slot::Recycled(start) => match self.header(zspage, start) {
-                Header::Free(next) => assert!(zspage.slots.take_recycled(&class, next)),
+                Header::Free(next) => assert!(zspage.slots.take_recycled(next)),
                 other => panic!("a free slot holds {other:?}"),
             },
         }
@@ -170,7 +170,7 @@ impl Pool {
     fn give_slot(&mut self, number: usize, start: u16) {
         let link = self.zspages[&number].slots.release(start);
         self.set_header(number, start, link);
-        if self.zspages[&number].slots.inuse() == 0 {
+        if self.zspages[&number].slots.is_empty() {
             for frame in self.zspages.remove(&number).unwrap().frames {
                 self.frames[frame] = None;
             }
@@ -180,7 +180,7 @@ impl Pool {
     /// The zspages of a class in the groups from `EMPTY` to below `FULL`, emptiest first.
     fn with_room(&self, class: u16) -> Vec<usize> {
         let geometry = self.geometry(class);
-        let group = |zspage: &Zspage| Group::of(zspage.slots.inuse(), &geometry);
+        let group = |zspage: &Zspage| Group::of(zspage.slots.taken(), &geometry);
         let ours = self
             .zspages
             .iter()
@@ -191,41 +191,66 @@ impl Pool {
         some.into_iter().map(|(number, _)| *number).collect()
     }
 
+    /// The zspage of a class that lacks pages; there is one at most.
+    fn short(&self, class: u16) -> Option<usize> {
+        let whole = self.geometry(class).nr_pages();
+        let lacks = |zspage: &Zspage| zspage.class == class && zspage.frames.len() < whole;
+        let mut short = self.zspages.iter().filter(|(_, zspage)| lacks(zspage));
+        let first = short.next().map(|(number, _)| *number);
+        assert_eq!(short.next().map(|(number, _)| *number), None);
+        first
+    }
+
     /// Opens a zspage.
     fn open(&mut self, class: u16, wish: usize) -> usize {
         let number = self.zspages.keys().next_back().map_or(0, |last| last + 1);
-        let mut frames: Vec<usize> = Vec::new();
-        for place in 0..self.geometry(class).nr_pages() {
-            let frame = self.free_frame(wish + place * (1 + wish % 2));
-            // A recycled page: what it holds looks like objects.
-            let bytes = vec![0b01; 1 << self.shift];
-            self.frames[frame] = Some(Page {
-                bytes,
-                zspage: number,
-                place,
-                link: u64::MAX,
-            });
-            if let Some(before) = frames.last() {
-                self.frames[*before].as_mut().unwrap().link = frame as u64;
-            }
-            frames.push(frame);
+        let geometry = self.geometry(class);
+        let zspage = Zspage {
+            class,
+            frames: Vec::new(),
+            slots: Slots::new(&geometry),
+        };
+        self.zspages.insert(number, zspage);
+        for _ in 0..geometry.nr_pages() {
+            self.append(number, wish);
         }
-        let slots = Slots::new();
-        self.zspages.insert(
-            number,
-            Zspage {
-                class,
-                frames,
-                slots,
-            },
-        );
         number
+    }
+
+    /// Appends a page to the chain of a zspage.
+    fn append(&mut self, number: usize, wish: usize) {
+        let place = self.zspages[&number].frames.len();
+        let frame = self.free_frame(wish + place * (1 + wish % 2));
+        // A recycled page: what it holds looks like objects.
+        self.frames[frame] = Some(Page {
+            bytes: vec![0b01; 1 << self.shift],
+            zspage: number,
+            place,
+            link: u64::MAX,
+        });
+        let frames = &mut self.zspages.get_mut(&number).unwrap().frames;
+        if let Some(before) = frames.last() {
+            self.frames[*before].as_mut().unwrap().link = frame as u64;
+        }
+        frames.push(frame);
+    }
+
+    /// Gives the zspage of a class that lacks pages one of them back, if there is such a zspage.
+    fn lengthen(&mut self, class: u16, wish: usize) -> Option<usize> {
+        let number = self.short(class)?;
+        self.append(number, wish);
+        let zspage = &self.zspages[&number];
+        let geometry = self.geometry(class);
+        let slots = geometry.slots_on(self.shift, zspage.frames.len());
+        zspage.slots.resize(&geometry, slots);
+        Some(number)
     }
 
     /// Allocates an object. Returns its handle.
     fn malloc(&mut self, size: usize, wish: usize) -> usize {
         let class = self.table.lookup(self.shift, size);
         let room = self.with_room(class).pop();
+        let room = room.or_else(|| self.lengthen(class, wish));
         let number = room.unwrap_or_else(|| self.open(class, wish));
         let start = self.take_slot(number);
         let handle = self.words.len();
@@ -277,37 +302,186 @@ impl Pool {
         }
     }
 
-    /// Moves an object of the emptiest zspage of a class to the fullest with room.
-    fn compact(&mut self, class: u16) {
-        let room = self.with_room(class);
-        let (Some(from), Some(to)) = (room.first().copied(), room.last().copied()) else {
-            return;
+    /// The objects of a zspage in the slots from `from` on: slot and handle.
+    fn objects(&self, number: usize, from: u16) -> Vec<(u16, usize)> {
+        let zspage = &self.zspages[&number];
+        let starts = (0..zspage.slots.bump()).step_by(self.geometry(zspage.class).step.into());
+        let object = |start| Some((start, self.header(zspage, start).handle()? / 8));
+        let starts = starts.filter(|start| *start >= from);
+        starts.filter_map(object).collect()
+    }
+
+    /// Moves an object to a zspage with room, of its own class or one of larger slots. The slot that it
+    /// leaves is not freed.
+    fn move_to(&mut self, handle: usize, to: usize) {
+        let size = self.geometry(u16::try_from(self.words[handle].class()).unwrap());
+        let header = if self.words[handle].is_huge() {
+            0
+        } else {
+            HEADER_SIZE
         };
-        let bump = self.zspages[&from].slots.bump();
-        let header = |start: &u16| self.header(&self.zspages[&from], *start).handle().is_some();
-        let mut starts = (0..bump).step_by(usize::from(self.geometry(class).step));
-        let Some(start) = starts.find(header).filter(|_| from != to) else {
-            return;
-        };
-        let handle = self.header(&self.zspages[&from], start).handle().unwrap() / 8;
-        let bytes = self.read(handle, self.geometry(class).size as usize - HEADER_SIZE);
+        let bytes = self.read(handle, size.size as usize - header);
         let there = self.take_slot(to);
         self.set_header(to, there, Header::Allocated(handle * 8));
         let word = self.word(&self.zspages[&to], there);
-        self.words[handle] = self.words[handle].moved(word.phys(), word.is_split());
+        if word.class() == self.words[handle].class() {
+            let moved = self.words[handle].moved(word.phys(), word.is_split());
+            assert_eq!(moved, word);
+        }
+        self.words[handle] = word;
         self.write(handle, &bytes);
+    }
+
+    /// Moves an object of the emptiest zspage of a class to the fullest with room. False if there are
+    /// no such two.
+    fn compact(&mut self, class: u16) -> bool {
+        let room = self.with_room(class);
+        let (Some(from), Some(to)) = (room.first().copied(), room.last().copied()) else {
+            return false;
+        };
+        if from == to {
+            return false;
+        }
+        let (start, handle) = self.objects(from, 0)[0];
+        self.move_to(handle, to);
+        self.give_slot(from, start);
+        true
+    }
+
+    /// The fullest zspage of a class with room that is not `other`.
+    fn fullest_but(&self, class: u16, other: usize) -> Option<usize> {
+        let mut room = self.with_room(class).into_iter().rev();
+        room.find(|number| *number != other)
+    }
+
+    /// Frees the last pages of the zspage of a class that lacks some, or else of the emptiest: as
+    /// `rust/pool/shorten.rs` does it.
+    fn shorten(&mut self, class: u16) {
+        let emptiest = || self.with_room(class).first().copied();
+        let Some(number) = self.short(class).or_else(emptiest) else {
+            return;
+        };
+        let geometry = self.geometry(class);
+        let free = |number: &usize| geometry.objs - self.zspages[number].slots.taken();
+        let others = self.with_room(class).into_iter();
+        let elsewhere: u16 = others
+            .filter(|other| *other != number)
+            .map(|other| free(&other))
+            .sum();
+        let stay = self.zspages[&number]
+            .slots
+            .inuse()
+            .saturating_sub(elsewhere);
+        if stay == 0 {
+            for (start, handle) in self.objects(number, 0) {
+                let to = self.fullest_but(class, number).unwrap();
+                self.move_to(handle, to);
+                self.give_slot(number, start);
+            }
+            return;
+        }
+        let kept = geometry.pages_for(self.shift, stay);
+        if kept < self.zspages[&number].frames.len() {
+            self.shorten_to(number, kept);
+        }
+    }
+
+    /// Frees all pages of a zspage but the first `kept`. There is room for the objects on them.
+    fn shorten_to(&mut self, number: usize, kept: usize) {
+        let class = self.zspages[&number].class;
+        let geometry = self.geometry(class);
+        let slots = geometry.slots_on(self.shift, kept);
+        let end = geometry.start_of(slots);
+        self.link_free_slots(number, end);
+        for (start, handle) in self.objects(number, end) {
+            let to = self.fullest_but(class, number).unwrap_or(number);
+            self.move_to(handle, to);
+            let header = self.zspages[&number].slots.release_unlinked();
+            self.set_header(number, start, header);
+        }
+        assert_eq!(self.objects(number, end), []);
+        let zspage = self.zspages.get_mut(&number).unwrap();
+        zspage.slots.resize(&geometry, slots);
+        for frame in zspage.frames.split_off(kept) {
+            self.frames[frame] = None;
+        }
+        let last = *zspage.frames.last().unwrap();
+        self.frames[last].as_mut().unwrap().link = u64::MAX;
+    }
+
+    /// Lists the free slots of a zspage that start before `end` and no other.
+    fn link_free_slots(&mut self, number: usize, end: u16) {
+        let zspage = &self.zspages[&number];
+        let step = usize::from(self.geometry(zspage.class).step);
+        zspage.slots.unlink_all();
+        for start in (0..zspage.slots.bump().min(end)).step_by(step).rev() {
+            let zspage = &self.zspages[&number];
+            if let Header::Free(_) = self.header(zspage, start) {
+                let header = zspage.slots.link(start);
+                self.set_header(number, start, header);
+            }
+        }
+    }
+
+    /// Moves an object into a free slot of a class with larger ones, if there is one: as
+    /// `rust/pool/promote.rs` does it. Its word then is of that class.
+    fn promote(&mut self, handle: usize, which: Index) {
+        let class = u16::try_from(self.words[handle].class()).unwrap();
+        let room: Vec<usize> = (0..class)
+            .filter_map(|larger| self.with_room(larger).pop())
+            .collect();
+        if room.is_empty() {
+            return;
+        }
+        let to = *which.get(&room);
+        let (from, start) = self.find(handle);
+        self.move_to(handle, to);
+        assert!(self.words[handle].class() < class.into());
+        assert_eq!(self.find(handle).0, to);
         self.give_slot(from, start);
     }
 
-    /// Pages held, by what is there and by what the statistics say.
-    fn check_pages(&self) {
-        let there = self.frames.iter().flatten().count();
+    /// Packs each class until nothing can be won, which must win what the statistics promise.
+    fn pack(&mut self) {
+        for (class, count) in self.counts() {
+            let geometry = self.geometry(class);
+            let left = count.pages(&geometry) - count.can_compact(self.shift, &geometry);
+            while self.compact(class) {}
+            self.shorten(class);
+            let count = self.counts()[&class];
+            assert_eq!(count.pages(&geometry), left, "{geometry:?} {count:?}");
+            assert_eq!(count.can_compact(self.shift, &geometry), 0);
+        }
+    }
+
+    /// The counts of each class that has zspages.
+    fn counts(&self) -> BTreeMap<u16, ClassCount> {
         let mut counts: BTreeMap<u16, ClassCount> = BTreeMap::new();
         for zspage in self.zspages.values() {
+            let geometry = self.geometry(zspage.class);
             let count = counts.entry(zspage.class).or_default();
             count.zspages += 1;
             count.inuse += usize::from(zspage.slots.inuse());
+            let lacks = Missing {
+                pages: geometry.nr_pages() - zspage.frames.len(),
+                slots: usize::from(zspage.slots.missing()),
+            };
+            let there = geometry.slots_on(self.shift, zspage.frames.len());
+            assert_eq!(zspage.slots.missing(), geometry.objs - there);
+            if lacks.pages != 0 {
+                assert_eq!(count.missing, Missing::default(), "two are short");
+                count.missing = lacks;
+            }
         }
+        counts
+    }
+
+    /// Pages held, by what is there and by what the statistics say.
+    fn check_pages(&self, objects: usize) {
+        let there = self.frames.iter().flatten().count();
+        let counts = self.counts();
+        let inuse = counts.values().map(|count| count.inuse);
+        assert_eq!(inuse.sum::<usize>(), objects);
         let pages = counts
             .iter()
             .map(|(class, count)| count.pages(&self.geometry(*class)));
@@ -328,22 +502,39 @@ enum Step {
     Migrate(Index, usize),
     /// Compact the class of an object.
     Compact(Index),
+    /// Give up the last pages of a zspage of an object's class.
+    Shorten(Index),
+    /// Move an object to one of the classes of larger slots.
+    Promote(Index, Index),
 }
 
-/// A few sizes, so that classes have several zspages; in 65536ths of a page.
+/// A few sizes, so that classes have several zspages; in 65536ths of a page. Half of them are near to
+/// each other, so that objects find room in classes of larger slots.
 fn sizes() -> impl Strategy<Value = Vec<usize>> {
-    let size = prop_oneof![1usize..=65536, 1usize..4000, Just(65536)];
-    prop::collection::vec(size, 1..4)
+    let any = || prop_oneof![1usize..=65536, 1usize..4000, Just(65536)];
+    let near = (any(), 500usize..3000).prop_map(|(size, more)| {
+        (0..4)
+            .map(|times| (size + times * more).min(65536))
+            .collect()
+    });
+    prop_oneof![prop::collection::vec(any(), 1..4), near]
 }
 
-/// Steps.
-fn step() -> impl Strategy<Value = Step> {
+/// Up to `most` steps, more or less of them allocations.
+fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
+    (3u32..15).prop_flat_map(move |mallocs| prop::collection::vec(step(mallocs), 1..most))
+}
+
+/// A step, which is an allocation as often as `mallocs` says.
+fn step(mallocs: u32) -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (any::<Index>(), 0usize..4000).prop_map(|(size, wish)| Step::Malloc(size, wish)),
+        mallocs => (any::<Index>(), 0usize..4000).prop_map(|(size, wish)| Step::Malloc(size, wish)),
         3 => any::<Index>().prop_map(Step::Free),
         1 => any::<(Index, u8)>().prop_map(|(which, seed)| Step::Write(which, seed)),
         3 => (any::<Index>(), 0usize..4000).prop_map(|(which, wish)| Step::Migrate(which, wish)),
         2 => any::<Index>().prop_map(Step::Compact),
+        2 => any::<Index>().prop_map(Step::Shorten),
+        2 => any::<(Index, Index)>().prop_map(|(which, to)| Step::Promote(which, to)),
     ]
 }
 
@@ -352,6 +543,18 @@ fn contents(size: usize, seed: usize) -> Vec<u8> {
     (0..size)
         .map(|at| ((at * 7 + at / 256 + seed * 31) % 251).to_le_bytes()[0])
         .collect()
+}
+
+/// Compares what is stored with what should be.
+fn check(pool: &Pool, objects: &[(usize, Vec<u8>)], after: &dyn Debug) {
+    for (handle, bytes) in objects {
+        assert!(
+            pool.read(*handle, bytes.len()) == *bytes,
+            "object {handle} after {after:?}"
+        );
+        pool.find(*handle);
+    }
+    pool.check_pages(objects.len());
 }
 
 /// Runs the steps, and compares everything after each.
@@ -388,16 +591,18 @@ fn run(shift: u32, chain: u32, sizes: &[usize], steps: Vec<Step>) {
                 let word = pool.words[objects[which.index(objects.len())].0];
                 pool.compact(u16::try_from(word.class()).unwrap());
             }
+            Step::Shorten(which) => {
+                let word = pool.words[objects[which.index(objects.len())].0];
+                pool.shorten(u16::try_from(word.class()).unwrap());
+            }
+            Step::Promote(which, to) => {
+                pool.promote(objects[which.index(objects.len())].0, to);
+            }
         }
-        for (handle, bytes) in &objects {
-            assert!(
-                pool.read(*handle, bytes.len()) == *bytes,
-                "object {handle} after {step:?}"
-            );
-            pool.find(*handle);
-        }
-        pool.check_pages();
+        check(&pool, &objects, &step);
     }
+    pool.pack();
+    check(&pool, &objects, &"packing");
     for (handle, _) in objects {
         let (zspage, start) = pool.find(handle);
         pool.give_slot(zspage, start);
@@ -412,7 +617,7 @@ proptest! {
     fn what_is_stored_is_read_back_4k(
         chain in 4u32..=16,
         sizes in sizes(),
-        steps in prop::collection::vec(step(), 1..150),
+        steps in steps(250),
     ) {
         run(12, chain, &sizes, steps);
     }
@@ -421,7 +626,7 @@ proptest! {
     fn what_is_stored_is_read_back_16k(
         chain in 4u32..=16,
         sizes in sizes(),
-        steps in prop::collection::vec(step(), 1..80),
+        steps in steps(120),
     ) {
         run(14, chain, &sizes, steps);
     }
@@ -430,7 +635,7 @@ proptest! {
     fn what_is_stored_is_read_back_64k(
         chain in 4u32..=16,
         sizes in sizes(),
-        steps in prop::collection::vec(step(), 1..40),
+        steps in steps(60),
     ) {
         run(16, chain, &sizes, steps);
     }
