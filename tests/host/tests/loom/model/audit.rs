@@ -69,12 +69,12 @@ impl Pool {
     fn audit_slots(&self, zspage: &Zspage) -> Vec<Handle> {
         let mut free = BTreeSet::new();
         let walk = zspage.slots.clone();
-        while let Some(Slot::Recycled(start)) = walk.next(&self.geometry) {
+        while let Some(Slot::Recycled(start)) = walk.next() {
             let Header::Free(next) = self.header(zspage, start) else {
                 panic!("listed slot {start} is not free");
             };
             assert!(free.insert(start), "slot {start} is listed twice");
-            assert!(walk.take_recycled(&self.geometry, next), "link {next}");
+            assert!(walk.take_recycled(next), "link {next}");
         }
         let mut handles = Vec::new();
         for start in self.used(zspage).filter(|start| !free.contains(start)) {

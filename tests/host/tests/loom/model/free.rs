@@ -59,7 +59,7 @@ impl Pool {
         // F2.
         self.give_slot(zspage, start);
         self.store(handle, Word::dead(0), Ordering::Release);
-        if zspage.slots.inuse() == 0 {
+        if zspage.slots.is_empty() {
             self.release(class, number);
         } else {
             drop(class);
@@ -159,7 +159,7 @@ impl Pool {
     /// An empty zspage.
     fn empty(class: &Class) -> Option<usize> {
         let mut zspages = class.zspages.iter();
-        zspages.position(|zspage| zspage.state == State::Listed && zspage.slots.inuse() == 0)
+        zspages.position(|zspage| zspage.state == State::Listed && zspage.slots.is_empty())
     }
 
     /// Locks all pages, or none: then the first one that somebody has locked is returned.

@@ -217,7 +217,7 @@ impl Pool {
                 0 => passed += 1,
                 count => moved += count,
             }
-            let is_empty = class.zspages[from].slots.inuse() == 0;
+            let is_empty = class.zspages[from].slots.is_empty();
             // The kernel looks at counters, without the lock.
             let is_over = self.to_win(&class) == usize::from(is_empty);
             if is_empty {
@@ -241,14 +241,14 @@ impl Pool {
             count.zspages += 1;
             count.inuse += usize::from(zspage.slots.inuse());
         }
-        count.can_compact(&self.geometry) / self.geometry.nr_pages()
+        count.can_compact(PAGE_SHIFT, &self.geometry) / self.geometry.nr_pages()
     }
 
     /// Moves objects from one zspage to another. Returns how many: 0 if the first is in use.
     fn compact_step(&self, class: &mut Class, from: usize, to: usize) -> usize {
         let mut moved = 0;
         for start in self.used(&class.zspages[from]) {
-            let room = class.zspages[to].slots.inuse() < self.geometry.objs;
+            let room = class.zspages[to].slots.taken() < self.geometry.objs;
             if !room || moved == BUDGET {
                 break;
             }

@@ -18,7 +18,7 @@ use std::{
 };
 use zsmalloc_logic_tests::logic::{
     freelist::{Slot, Slots},
-    fullness::Group,
+    fullness::{Group, EMPTY},
     header::Header,
     size_class::Geometry,
     span::{start_at, Span},
@@ -285,7 +285,7 @@ impl Pool {
         let number = class.zspages.len();
         class.zspages.push(Zspage {
             frames: frames.clone(),
-            slots: Slots::new(),
+            slots: Slots::new(&self.geometry),
             state: State::Held,
         });
         drop(class);
@@ -308,7 +308,7 @@ impl Pool {
             let listed = zspage.state == State::Listed;
             let reclaimed =
                 self.breaks(Fault::MallocTakesReclaimed) && zspage.state == State::Reclaimed;
-            (listed || reclaimed) && zspage.slots.inuse() < self.geometry.objs
+            (listed || reclaimed) && zspage.slots.taken() < self.geometry.objs
         };
         let all = class
             .zspages
@@ -321,7 +321,11 @@ impl Pool {
 
     /// Fullness group of a zspage.
     pub(crate) fn group(&self, zspage: &Zspage) -> Group {
-        Group::of(zspage.slots.inuse(), &self.geometry)
+        if zspage.slots.is_empty() {
+            EMPTY
+        } else {
+            Group::of_used(zspage.slots.taken(), &self.geometry)
+        }
     }
 
     /// Takes the pages of a zspage from the buddy, linked.
@@ -355,7 +359,7 @@ impl Pool {
 
     /// Takes the next free slot of a zspage that has room.
     pub(crate) fn take_slot(&self, zspage: &mut Zspage) -> u16 {
-        match zspage.slots.next(&self.geometry) {
+        match zspage.slots.next() {
             Some(Slot::Fresh(start)) => {
                 zspage.slots.take_fresh(&self.geometry);
                 start
@@ -365,7 +369,7 @@ impl Pool {
                 let Header::Free(next) = header else {
                     panic!("free slot {start} holds {header:?}");
                 };
-                assert!(zspage.slots.take_recycled(&self.geometry, next));
+                assert!(zspage.slots.take_recycled(next));
                 start
             }
             None => panic!("no room in a zspage that was said to have some"),

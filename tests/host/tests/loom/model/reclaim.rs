@@ -113,7 +113,7 @@ impl Pool {
                 words.push(handle);
             }
         }
-        let empty = class.zspages[number].slots.inuse() == 0;
+        let empty = class.zspages[number].slots.is_empty();
         if empty {
             self.release(class, number);
         } else {
