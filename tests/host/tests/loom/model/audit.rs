@@ -3,7 +3,7 @@
 //! What must be true when all threads are done.
 
 use super::{
-    memory::NONE,
+    memory::{NONE, PAGE_SHIFT},
     pool::{Handle, Pool, State, Zspage},
 };
 use std::collections::BTreeSet;
@@ -53,6 +53,7 @@ impl Pool {
             .filter(|zspage| zspage.state != State::Gone)
         {
             assert_eq!(zspage.state, State::Listed, "somebody still has a zspage");
+            self.audit_length(zspage);
             let inuse = zspage.slots.inuse();
             assert!(
                 inuse != 0 || class.kicked,
@@ -63,6 +64,15 @@ impl Pool {
             found.extend(handles);
         }
         assert_eq!(&found, objects, "slots hold other objects than there are");
+    }
+
+    /// It has the pages that its slots lie on, and no other.
+    fn audit_length(&self, zspage: &Zspage) {
+        let (pages, most) = (zspage.frames.len(), self.geometry.nr_pages());
+        assert!((1..=most).contains(&pages), "a zspage of {pages} pages");
+        let slots = self.geometry.objs - zspage.slots.missing();
+        let there = self.geometry.slots_on(PAGE_SHIFT, pages);
+        assert_eq!(slots, there, "a zspage has other slots than its pages");
     }
 
     /// Reads the slots of a zspage: its objects.

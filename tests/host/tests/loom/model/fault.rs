@@ -33,6 +33,10 @@ pub(crate) enum Fault {
     CompactGivesUp,
     /// M5: compaction goes on with the zspages it had before it dropped the class lock.
     CompactKeepsZspages,
+    /// S1: shortening takes no page locks.
+    ShortenTakesNoPageLocks,
+    /// S2: malloc appends its page without a look at how long the zspage is by now.
+    LengthenUnchecked,
     /// R4: a mover writes a live word where the free was deferred.
     MoveRevives,
     /// F1: free goes by what it read before it had the class lock.

@@ -163,7 +163,7 @@ impl Pool {
     }
 
     /// Locks all pages, or none: then the first one that somebody has locked is returned.
-    fn lock_pages(&self, frames: &[usize]) -> Result<Vec<PageLock<'_>>, usize> {
+    pub(crate) fn lock_pages(&self, frames: &[usize]) -> Result<Vec<PageLock<'_>>, usize> {
         let lock = |frame: &usize| self.frames[*frame].try_lock().ok_or(*frame);
         frames.iter().map(lock).collect()
     }

@@ -10,3 +10,4 @@ pub(crate) mod memory;
 pub(crate) mod movers;
 pub(crate) mod pool;
 pub(crate) mod reclaim;
+pub(crate) mod shorten;

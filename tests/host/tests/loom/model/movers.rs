@@ -4,7 +4,7 @@
 
 use super::{
     fault::Fault,
-    memory::{GRANULE, GRANULES, PAGE_SHIFT},
+    memory::{PageLock, GRANULE, GRANULES, PAGE_SHIFT},
     pool::{Class, Handle, Pool, State, Zspage, CLASS},
 };
 use loom::{sync::atomic::Ordering, thread};
@@ -29,6 +29,8 @@ pub(crate) enum Migrated {
     NotOurs,
     /// There is no free frame.
     NoMemory,
+    /// Somebody has the page locked, who is not waited for.
+    Locked,
 }
 
 /// An object whose word a mover has locked.
@@ -52,7 +54,30 @@ impl Pool {
         let Some(new) = self.take_frame(old) else {
             return Migrated::NoMemory;
         };
-        let (old_lock, new_lock) = (self.frames[old].lock(), self.frames[new].lock());
+        let old_lock = self.frames[old].lock();
+        self.migrate_to(tries, (old, old_lock), new)
+    }
+
+    /// [`Self::migrate`] as the core asks for it when it does not wait for the page lock either.
+    pub(crate) fn migrate_async(&self, old: usize) -> Migrated {
+        let Some(new) = self.take_frame(old) else {
+            return Migrated::NoMemory;
+        };
+        let Some(old_lock) = self.frames[old].try_lock() else {
+            self.buddy.lock().unwrap().push(new);
+            return Migrated::Locked;
+        };
+        self.migrate_to(1, (old, old_lock), new)
+    }
+
+    /// Moves a page whose lock is held to a free frame.
+    fn migrate_to(
+        &self,
+        tries: usize,
+        (old, old_lock): (usize, PageLock<'_>),
+        new: usize,
+    ) -> Migrated {
+        let new_lock = self.frames[new].lock();
         let mut moved = self.move_page(old, new);
         for _ in 1..tries {
             if moved != Err(Migrated::Busy) {
@@ -240,6 +265,8 @@ impl Pool {
         for zspage in listed {
             count.zspages += 1;
             count.inuse += usize::from(zspage.slots.inuse());
+            count.missing.pages += self.geometry.nr_pages() - zspage.frames.len();
+            count.missing.slots += usize::from(zspage.slots.missing());
         }
         count.can_compact(PAGE_SHIFT, &self.geometry) / self.geometry.nr_pages()
     }
@@ -255,7 +282,8 @@ impl Pool {
             let Some(handle) = self.mover_handle(&class.zspages[from], start) else {
                 continue;
             };
-            if !self.move_object(class, (from, start), to, handle) {
+            let release = |zspage: &Zspage| zspage.slots.release(start);
+            if !self.move_object(class, (from, start), to, handle, release) {
                 break;
             }
             moved += 1;
@@ -296,13 +324,14 @@ impl Pool {
         handles.any(|handle| self.load(handle).is_locked())
     }
 
-    /// Moves one object. False if it is mapped.
-    fn move_object(
+    /// Moves one object. False if it is mapped. `release` frees its slot and returns the header for that.
+    pub(crate) fn move_object(
         &self,
         class: &mut Class,
         (from, start): (usize, u16),
         to: usize,
         handle: Handle,
+        release: impl FnOnce(&Zspage) -> Header,
     ) -> bool {
         let Some(word) = self.try_lock(handle) else {
             return false;
@@ -319,7 +348,8 @@ impl Pool {
             self.frames[frame].data(granule).set(value);
         }
         self.set_header(&class.zspages[to], there, Header::Allocated(handle.addr()));
-        self.give_slot(&mut class.zspages[from], start);
+        let free = release(&class.zspages[from]);
+        self.set_header(&class.zspages[from], start, free);
         self.store_words(&[(handle, new)]);
         true
     }

@@ -82,7 +82,7 @@ pub(crate) enum State {
 
 /// A zspage.
 pub(crate) struct Zspage {
-    /// Its pages.
+    /// Its pages; it may lack the last ones.
     pub(crate) frames: Vec<usize>,
     /// Which slots are free.
     pub(crate) slots: Slots,
@@ -267,7 +267,11 @@ impl Pool {
             self.alloc_in(&mut class, zspage, handle);
             return Some(handle);
         }
+        let longer = self.longer(&class);
         drop(class);
+        if longer.is_some_and(|longer| self.malloc_longer(longer, handle)) {
+            return Some(handle);
+        }
         let Some(frames) = self.alloc_pages() else {
             self.spare.lock().unwrap().push_back(handle);
             return None;
@@ -293,13 +297,18 @@ impl Pool {
             self.frames[*frame].zspage.set(number);
         }
         for frame in frames {
-            let lock = self.frames[frame].try_lock();
-            // A page whose lock somebody has for reasons of his own stays where it is.
-            if lock.is_some() || self.breaks(Fault::NewPagesUnlocked) {
-                self.frames[frame].movable.set(true);
-            }
+            self.set_movable(frame);
         }
         number
+    }
+
+    /// L3: sets a page of ours movable under its lock. A page whose lock somebody has for reasons of
+    /// his own stays where it is.
+    pub(crate) fn set_movable(&self, frame: usize) {
+        let lock = self.frames[frame].try_lock();
+        if lock.is_some() || self.breaks(Fault::NewPagesUnlocked) {
+            self.frames[frame].movable.set(true);
+        }
     }
 
     /// The fullest zspage that has room.
@@ -343,7 +352,7 @@ impl Pool {
     }
 
     /// Allocates an object in a zspage that has room.
-    fn alloc_in(&self, class: &mut Class, number: usize, handle: Handle) {
+    pub(crate) fn alloc_in(&self, class: &mut Class, number: usize, handle: Handle) {
         let zspage = &mut class.zspages[number];
         let start = self.take_slot(zspage);
         self.set_header(zspage, start, Header::Allocated(handle.addr()));

@@ -7,6 +7,7 @@ mod freeing;
 mod mapping;
 mod migration;
 mod reclaim;
+mod shortening;
 
 use super::model::{
     fault::Fault,

@@ -305,6 +305,45 @@ rejects! { reclaim_and_map:
     map_must_not_touch_the_lru(MapTouchesLru) => "the LRU has other",
 }
 
+/// A client whose only entry, which holds 2, lies on both pages of a zspage.
+fn crossing(fault: Option<Fault>) -> Arc<Client> {
+    let client = Client::new(Pool::new(Shape::Chain2, &[0, 2, 4], 3, fault), &[1, 2]);
+    assert_eq!(client.invalidate(0), Some(Freed::Free));
+    client
+}
+
+/// A zspage is to give up its last page while it is reclaimed.
+fn reclaim_and_shorten(fault: Option<Fault>, seen: &Seen) {
+    let client = crossing(fault);
+    let user = run(&client, |client| client.pool.shorten());
+    seen.note(client.reclaim(1));
+    seen.note(user.join().unwrap());
+    while client.pool.work() {}
+    client.audit();
+}
+
+#[test]
+fn an_isolated_zspage_keeps_its_pages() {
+    holds(reclaim_and_shorten, &["Freed", "0", "1"]);
+}
+
+/// An entry is stored while the zspage that lacks a page is reclaimed.
+fn reclaim_and_lengthen(fault: Option<Fault>, seen: &Seen) {
+    let client = crossing(fault);
+    assert_eq!(client.pool.shorten(), 1);
+    let user = run(&client, |client| client.store(3));
+    seen.note(client.reclaim(1));
+    user.join().unwrap();
+    while client.pool.work() {}
+    client.audit();
+    seen.note(client.table.lock().unwrap().iter().flatten().count());
+}
+
+#[test]
+fn an_isolated_zspage_gets_no_pages() {
+    holds(reclaim_and_lengthen, &["Freed", "Again", "1"]);
+}
+
 /// Two reclaimers and two zspages.
 fn two_reclaimers(fault: Option<Fault>, seen: &Seen) {
     let client = Client::new(Pool::new(Shape::Page, &[0, 1], 3, fault), &[1, 2, 3]);
