@@ -10,8 +10,11 @@
 //! Each rule has a [`Fault`](model::fault::Fault): a variant of the model that breaks it, and that
 //! loom must reject. A model that accepts its broken variants proves nothing.
 //!
-//! What is not modelled: preemption off (a mapper here may stop anywhere, which is harsher), several
-//! size classes, the magazines of words, pages that cannot be set movable.
+//! Objects that change their class have a model of their own, [`model::promote`]: two classes of one
+//! page each. The other model has one class.
+//!
+//! What is not modelled: preemption off (a mapper here may stop anywhere, which is harsher), promotion
+//! together with page migration and reclaim, the magazines of words, pages that cannot be set movable.
 
 #![cfg(loom)]
 

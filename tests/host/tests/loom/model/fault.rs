@@ -37,6 +37,16 @@ pub(crate) enum Fault {
     ShortenTakesNoPageLocks,
     /// S2: malloc appends its page without a look at how long the zspage is by now.
     LengthenUnchecked,
+    /// P1: promotion takes the slot without the lock of the class of larger slots.
+    PromoteWithoutTheirLock,
+    /// P1: promotion takes the object without the lock of its own class.
+    PromoteWithoutOwnLock,
+    /// P1: promotion does not lock the word.
+    PromoteWithoutLock,
+    /// P2: free does not look whether the object is in another class by now.
+    FreeKeepsClass,
+    /// P2: free looks at LOCK before it looks whether the object is in another class by now.
+    FreeBlamesFirst,
     /// R4: a mover writes a live word where the free was deferred.
     MoveRevives,
     /// F1: free goes by what it read before it had the class lock.

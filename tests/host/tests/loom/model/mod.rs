@@ -9,5 +9,6 @@ pub(crate) mod map;
 pub(crate) mod memory;
 pub(crate) mod movers;
 pub(crate) mod pool;
+pub(crate) mod promote;
 pub(crate) mod reclaim;
 pub(crate) mod shorten;

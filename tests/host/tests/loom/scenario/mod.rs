@@ -6,6 +6,7 @@ mod compaction;
 mod freeing;
 mod mapping;
 mod migration;
+mod promotion;
 mod reclaim;
 mod shortening;
 
