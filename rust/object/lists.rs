@@ -11,7 +11,6 @@ use super::{
     zspage::{Doomed, Extension, LockedTail, Reclaim, Tail, Zspage, ZspageBox},
 };
 use crate::logic::{
-    conv::u32_to_usize,
     fullness::{Group, GroupSet, NR_GROUPS},
     size_class::Geometry,
 };
@@ -27,13 +26,10 @@ pub(crate) struct Isolated<Owner>(NonNull<Zspage<Owner>>);
 ///
 /// # Invariants
 ///
-/// Every zspage is on the list of its `group`; `filled` has the groups whose lists are not empty,
-/// `counts` their lengths. `short` is the one zspage that lacks pages, if there is one.
+/// Every zspage is on the list of its `group`; `filled` has the groups whose lists are not empty. `short` is the one zspage that lacks pages, if there is one.
 pub(crate) struct ZspageLists<Owner> {
     /// A list for each group.
     lists: [List<Zspage<Owner>>; NR_GROUPS],
-    /// Zspages in each group.
-    counts: [Cell<u32>; NR_GROUPS],
     /// Groups whose lists are not empty.
     filled: Cell<GroupSet>,
     /// The zspage that has fewer pages than its class has.
@@ -48,7 +44,6 @@ impl<Owner: Sync> ZspageLists<Owner> {
     pub(crate) fn new() -> Self {
         Self {
             lists: [const { List::new() }; NR_GROUPS],
-            counts: [const { Cell::new(0) }; NR_GROUPS],
             filled: Cell::new(GroupSet::new()),
             short: Cell::new(None),
         }
@@ -60,19 +55,16 @@ impl<Owner: Sync> ZspageLists<Owner> {
         self.filled.get()
     }
 
-    /// Zspages in a group.
+    /// Zspages in a group. Looks at each.
     pub(crate) fn count(&self, group: Group) -> usize {
-        u32_to_usize(self.of_group(group).1.get())
+        self.group(group).count()
     }
 
-    /// The list of a group, and how long it is.
+    /// The list of a group.
     #[inline(always)]
-    fn of_group(&self, group: Group) -> (&List<Zspage<Owner>>, &Cell<u32>) {
-        let index = group.index();
+    fn of_group(&self, group: Group) -> &List<Zspage<Owner>> {
         // SAFETY: There are `NR_GROUPS` lists, and a group's index is below, by its invariant.
-        let list = unsafe { self.lists.get_unchecked(index) };
-        // SAFETY: As many counts as lists.
-        (list, unsafe { self.counts.get_unchecked(index) })
+        unsafe { self.lists.get_unchecked(group.index()) }
     }
 
     /// The emptiest zspage with objects and room that is not `other`, after `skip` such.
@@ -93,7 +85,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
 
     /// The zspages of a group.
     fn group(&self, group: Group) -> impl Iterator<Item = &Zspage<Owner>> {
-        self.of_group(group).0.iter()
+        self.of_group(group).iter()
     }
 
     /// The fullest zspage with objects and room that is not `other`: where compaction moves to.
@@ -116,7 +108,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
     /// The first zspage of a group.
     #[inline(always)]
     pub(crate) fn first(&self, group: Group) -> Option<&Zspage<Owner>> {
-        self.of_group(group).0.first()
+        self.of_group(group).first()
     }
 
     /// Puts a zspage on the list of its group.
@@ -263,11 +255,9 @@ impl<Owner: Sync> ZspageLists<Owner> {
     /// Links a zspage.
     #[inline(always)]
     fn add(&self, zspage: &Zspage<Owner>, group: Group) {
-        let (list, count) = self.of_group(group);
-        list.push_front(zspage);
-        // INVARIANT: list, group, count and set change together.
+        self.of_group(group).push_front(zspage);
+        // INVARIANT: list, group and set change together.
         zspage.group().set(group);
-        count.set(count.get().wrapping_add(1));
         self.filled.set(self.filled.get().with(group));
     }
 
@@ -275,10 +265,9 @@ impl<Owner: Sync> ZspageLists<Owner> {
     #[inline(always)]
     fn del(&self, zspage: &Zspage<Owner>) {
         let group = zspage.group().get();
-        let (list, count) = self.of_group(group);
+        let list = self.of_group(group);
         list.remove(zspage);
-        // INVARIANT: list, count and set change together.
-        count.set(count.get().wrapping_sub(1));
+        // INVARIANT: list and set change together.
         if list.first().is_none() {
             self.filled.set(self.filled.get().without(group));
         }

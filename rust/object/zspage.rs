@@ -23,7 +23,7 @@ use crate::logic::{
     conv::{u16_to_u32, u32_to_u64, u64_to_usize, usize_to_u64},
     freelist::Slots,
     fullness::{Group, EMPTY},
-    header::Header,
+    header::{Header, END},
     size_class::Geometry,
     span::{first_offset, start_at, Span},
     word::{Word, ADDR_SHIFT},
@@ -371,15 +371,22 @@ impl<Owner: Sync> Zspage<Owner> {
     /// leaves out the others. Returns how many headers there say that they are an object's.
     pub(crate) fn link_free_slots(&self, class: &Geometry, end: u16) -> u16 {
         let mut objects: u16 = 0;
+        let mut last: Option<Slot<'_>> = None;
+        let mut walk = self.objects(class, 0..end);
         self.slots.unlink_all();
-        let mut start = self.slots.bump().min(end);
-        while let Some(before) = start.checked_sub(class.step) {
-            start = before;
-            let slot = self.slot(class, start);
-            match slot.header() {
-                Some(Header::Free(_)) => slot.set_header(self.slots.link(start)),
-                _ => objects = objects.wrapping_add(1),
+        while let Some((start, slot)) = walk.next_slot() {
+            if !matches!(slot.header(), Some(Header::Free(_))) {
+                objects = objects.wrapping_add(1);
+                continue;
             }
+            match last {
+                None => slot.set_header(self.slots.link(start)),
+                Some(last) => {
+                    last.set_header(Header::Free(start));
+                    slot.set_header(Header::Free(END));
+                }
+            }
+            last = Some(slot);
         }
         objects
     }
@@ -532,7 +539,24 @@ pub(crate) struct Objects<'g> {
     start: u16,
 }
 
-impl Objects<'_> {
+impl<'g> Objects<'g> {
+    /// The next slot, and where it starts, whatever is in it.
+    #[inline(always)]
+    fn next_slot(&mut self) -> Option<(u16, Slot<'g>)> {
+        if self.next >= self.stop {
+            self.next_page()?;
+        }
+        let (phys, start) = (self.next, self.start);
+        // INVARIANT: the slot after this one.
+        self.next = phys.wrapping_add(self.size);
+        self.start = start.wrapping_add(self.step);
+        // If the slots end on this page, none crosses its end.
+        let split = self.next > self.stop && !goes_on(self.zpdesc);
+        // SAFETY: Slots follow each other, and `next` was where one begins.
+        let slot = unsafe { Slot::at(phys, split, self.huge) };
+        Some((start, slot))
+    }
+
     /// Goes on to the next page, if slots begin there.
     #[inline(always)]
     fn next_page(&mut self) -> Option<()> {
@@ -557,17 +581,7 @@ impl<'g> Iterator for Objects<'g> {
     #[inline(always)]
     fn next(&mut self) -> Option<Found<'g>> {
         loop {
-            if self.next >= self.stop {
-                self.next_page()?;
-            }
-            let (phys, start) = (self.next, self.start);
-            // INVARIANT: the slot after this one.
-            self.next = phys.wrapping_add(self.size);
-            self.start = start.wrapping_add(self.step);
-            // If the slots end on this page, none crosses its end.
-            let split = self.next > self.stop && !goes_on(self.zpdesc);
-            // SAFETY: Slots follow each other, and `next` was where one begins.
-            let slot = unsafe { Slot::at(phys, split, self.huge) };
+            let (start, slot) = self.next_slot()?;
             if let Some(handle) = handle_in(slot.raw_header()) {
                 return Some(Found {
                     start,

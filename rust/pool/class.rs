@@ -12,7 +12,7 @@ use crate::kapi::{
 use crate::logic::{
     conv::u16_to_usize,
     freelist::Slot as FreeSlot,
-    fullness::Group,
+    fullness::{Group, FULL},
     header::Header,
     size_class::{Geometry, MAX_INDEXES},
     stats::ClassCount,
@@ -243,7 +243,7 @@ impl ClassGuard<'_> {
     fn alloc_in(&self, zspage: &Zspage<SizeClass>, word: FreeWord) -> Result<Handle, FreeWord> {
         let geometry = &self.class.geometry;
         let Some(slot) = self.take_slot(zspage) else {
-            self.lists.relist(zspage, geometry);
+            self.no_slot(zspage);
             return Err(word);
         };
         slot.set_header(Header::Allocated(word.handle().addr()));
@@ -255,6 +255,18 @@ impl ClassGuard<'_> {
             lru.touch(zspage);
         }
         Ok(handle)
+    }
+
+    /// Gives up the free slots of a zspage that should have had one.
+    #[cold]
+    #[inline(never)]
+    fn no_slot(&self, zspage: &Zspage<SizeClass>) {
+        let geometry = &self.class.geometry;
+        if zspage.slots().taken() < geometry.objs {
+            zspage.slots().seal(geometry);
+            overwritten();
+        }
+        self.lists.relist(zspage, geometry);
     }
 
     /// Takes a free slot of a zspage; its header is not written yet.
@@ -383,9 +395,16 @@ impl ClassGuard<'_> {
         Some(self.remove(zspage))
     }
 
-    /// Zspages in a fullness group.
+    /// Zspages in a fullness group. Looks at each of them, except for the full ones, of which there may
+    /// be very many: those under reclaim, which are in none, count among them.
     pub(crate) fn zspages_in(&self, group: Group) -> usize {
-        self.lists.count(group)
+        if group != FULL {
+            return self.lists.count(group);
+        }
+        let others = Group::all().filter(|group| *group != FULL);
+        let others = others.map(|group| self.lists.count(group));
+        let all = self.class.count().zspages;
+        all.saturating_sub(others.fold(0, usize::saturating_add))
     }
 }
 

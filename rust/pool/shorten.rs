@@ -14,6 +14,10 @@ use super::{
 use crate::logic::{conv::u16_to_usize, size_class::Geometry};
 use crate::object::zspage::{LockedTail, Objects, Zspage};
 use crate::zpdesc_rs::PAGE_SHIFT;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// Headers were found overwritten here. Only once reported: what is left of such a zspage is found again.
+static REPORTED: AtomicBool = AtomicBool::new(false);
 
 impl ClassGuard<'_> {
     /// Frees the pages of a zspage that its class does not need.
@@ -76,18 +80,19 @@ impl ClassGuard<'_> {
         let staying = usize::from(zspage.link_free_slots(geometry, end));
         let going = Self::beyond(zspage, geometry, kept);
         let found = staying.saturating_add(going.clone().count());
-        let sound = found == usize::from(zspage.slots().inuse());
         let mut left = BUDGET;
-        if sound && self.clear(going, zspage, &mut left) {
+        // Otherwise memory was written to that is no object's.
+        if found == usize::from(zspage.slots().inuse()) && self.clear(going, zspage, &mut left) {
             if let Some(tail) = self.cut(tail) {
                 return Step::Shortened(tail);
             }
         }
-        zspage.link_free_slots(geometry, geometry.end());
-        if !sound {
-            // What headers say cannot be trusted.
+        let found = zspage.link_free_slots(geometry, geometry.end());
+        if found != zspage.slots().inuse() {
             zspage.slots().seal(geometry);
-            overwritten();
+            if !REPORTED.swap(true, Ordering::Relaxed) {
+                overwritten();
+            }
         }
         self.lists.relist(zspage, geometry);
         if left == 0 {
@@ -109,7 +114,11 @@ impl ClassGuard<'_> {
             let Some(less) = left.checked_sub(1) else {
                 return false;
             };
-            let to = self.lists.fullest_but(zspage).unwrap_or(zspage);
+            let to = match self.lists.fullest_but(zspage) {
+                Some(other) => other,
+                None if zspage.slots().next().is_some() => zspage,
+                None => return false,
+            };
             let moved = self.move_object(&object, to, || zspage.slots().release_unlinked());
             self.lists.relist(to, self.class.geometry());
             if moved {
