@@ -9,7 +9,7 @@ use super::{
     evict::{EvictFn, Handler},
     instance::Instance,
 };
-use crate::kapi::{bindings, conv::ptr_at, gfp::Gfp};
+use crate::kapi::{bindings, conv::ptr_at, gfp::Gfp, warn::warn};
 use crate::logic::{
     conv::{u32_to_usize, usize_to_isize},
     map_mode::MapMode,
@@ -18,6 +18,7 @@ use crate::object::handle::Handle;
 use crate::pool::Pool;
 use core::ptr::{null_mut, NonNull};
 use kernel::{
+    c_str,
     ffi::{c_char, c_int, c_uint, c_ulong, c_void},
     prelude::*,
     str::CStr,
@@ -27,7 +28,8 @@ use kernel::{
 /// numbers are taken as signed; user addresses and 0 are above.
 const LAST_ADDRESS: isize = -4096;
 
-/// The handle behind a number; `None` for 0, error pointers and what cannot be a handle.
+/// The handle behind a number; `None` for 0, error pointers and, with a warning, for what cannot be a
+/// handle.
 ///
 /// # Safety
 ///
@@ -40,11 +42,24 @@ pub(super) unsafe fn handle_from_raw(raw: usize) -> Option<Handle> {
     } else {
         usize_to_isize(raw) > LAST_ADDRESS
     };
-    if outside || raw % 8 != 0 {
+    if outside {
+        return None;
+    }
+    if raw % 8 != 0 {
+        misaligned();
         return None;
     }
     // SAFETY: A live object's handle points to its word, by this function's contract.
     NonNull::new(ptr_at(raw)).map(|word| unsafe { Handle::from_ptr(word) })
+}
+
+/// Reports a caller's bug.
+#[cold]
+#[inline(never)]
+fn misaligned() {
+    warn(c_str!(
+        "zsmalloc_rs: a number that is no handle: not a multiple of 8"
+    ));
 }
 
 /// What is behind a pointer to a pool.

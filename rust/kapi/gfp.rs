@@ -39,6 +39,11 @@ impl Gfp {
         Self((self.0 & !bindings::GFP_EAGER) | bindings::GFP_MEEK)
     }
 
+    /// The same for what can be had in another way: tries once, and says nothing if it fails.
+    pub(crate) const fn without_effort(self) -> Self {
+        Self(self.0 | bindings::GFP_MEEK)
+    }
+
     /// The same for pages of objects.
     #[inline(always)]
     pub(crate) const fn for_objects(self) -> Self {

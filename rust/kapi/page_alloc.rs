@@ -81,3 +81,40 @@ pub(crate) unsafe fn put(page: NonNull<u8>) {
     // SAFETY: From `get`, by this function's contract, so it is one page.
     unsafe { bindings::free_pages(addr_of(page.as_ptr()), 0) };
 }
+
+/// Pages in a row that are addressed all the time, as many as some bytes need.
+///
+/// # Invariants
+///
+/// `start` is an allocation of `bytes` by `alloc_pages_exact()` that nobody else owns.
+pub(crate) struct PageRun {
+    /// The first byte; page-aligned.
+    start: NonNull<u8>,
+    /// How many.
+    bytes: usize,
+}
+
+impl PageRun {
+    /// Allocates pages for `bytes`, if there are such without much effort. Contents are undefined. May
+    /// sleep.
+    pub(crate) fn alloc(bytes: usize) -> Option<Self> {
+        let gfp = Gfp::KERNEL.without_effort().as_raw();
+        // SAFETY: Any size and flags may be passed, `__GFP_COMP` excepted.
+        let start = unsafe { bindings::alloc_pages_exact_noprof(bytes, gfp) };
+        let start = NonNull::new(start.cast())?;
+        // INVARIANT: just allocated.
+        Some(Self { start, bytes })
+    }
+
+    /// The first byte.
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+}
+
+impl Drop for PageRun {
+    fn drop(&mut self) {
+        // SAFETY: Ours, by the invariant, and not used after this.
+        unsafe { bindings::free_pages_exact(self.start.as_ptr().cast(), self.bytes) };
+    }
+}

@@ -5,13 +5,14 @@
 //! For values that hold locks. Rust's `Box<[T]>` cannot be pin-initialised element by element in
 //! the 6.12 kernel crate.
 
+use super::page_alloc::PageRun;
 use core::{
     alloc::Layout,
     ops::{Deref, Range},
     ptr::NonNull,
 };
 use kernel::{
-    alloc::{allocator::KVmalloc, Allocator},
+    alloc::{allocator::Vmalloc, Allocator},
     init::PinInit,
     prelude::*,
 };
@@ -20,14 +21,51 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `ptr` is an allocation of `layout` for at least `len` values, of which all `len` are initialised.
+/// `ptr` is where `_memory` begins, which has room for at least `len` values, of which all `len` are
+/// initialised.
 pub(crate) struct PinnedSlice<T> {
-    /// The allocation; dangling if nothing is in it.
+    /// The values.
     ptr: NonNull<T>,
     /// Number of values.
     len: usize,
-    /// Of the allocation.
-    layout: Layout,
+    /// Where they lie.
+    _memory: Memory,
+}
+
+/// Some memory for values that are many bytes together.
+enum Memory {
+    /// Pages of the direct map, as many as it takes: kmalloc would round them up to a power of two.
+    Pages(PageRun),
+    /// Pages from here and there.
+    Virtual(NonNull<u8>, Layout),
+}
+
+impl Memory {
+    /// Allocates memory of this layout. May sleep.
+    fn alloc(layout: Layout) -> Result<Self> {
+        if let Some(pages) = PageRun::alloc(layout.size()) {
+            return Ok(Self::Pages(pages));
+        }
+        let memory = Vmalloc::alloc(layout, GFP_KERNEL)?;
+        Ok(Self::Virtual(memory.cast(), layout))
+    }
+
+    /// Its first byte.
+    fn start(&self) -> NonNull<u8> {
+        match self {
+            Self::Pages(pages) => pages.start(),
+            Self::Virtual(start, _) => *start,
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if let Self::Virtual(start, layout) = self {
+            // SAFETY: Allocated by `alloc` with this allocator.
+            unsafe { Vmalloc::free(*start, *layout) };
+        }
+    }
 }
 
 // SAFETY: It owns the values in `ptr`, and `T: Send`.
@@ -39,12 +77,12 @@ impl<T> PinnedSlice<T> {
     /// Allocates room for `room` values and initialises one for each item. May sleep.
     pub(crate) fn new<I: PinInit<T>>(inits: impl Iterator<Item = I>, room: usize) -> Result<Self> {
         let layout = Layout::array::<T>(room).map_err(|_| ENOMEM)?;
-        let memory = KVmalloc::alloc(layout, GFP_KERNEL)?;
+        let memory = Memory::alloc(layout)?;
         // INVARIANT: no value is initialised yet, and `len` is 0.
         let mut this = Self {
-            ptr: memory.cast(),
+            ptr: memory.start().cast(),
             len: 0,
-            layout,
+            _memory: memory,
         };
         for init in inits.take(room) {
             let slot = this.slot(this.len);
@@ -83,7 +121,5 @@ impl<T> Drop for PinnedSlice<T> {
             // SAFETY: Initialised by the invariant, and not used after this.
             unsafe { core::ptr::drop_in_place(self.slot(index)) };
         }
-        // SAFETY: Allocated by `new` with this allocator.
-        unsafe { KVmalloc::free(self.ptr.cast(), self.layout) };
     }
 }

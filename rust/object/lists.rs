@@ -8,7 +8,8 @@ use super::{
     list::List,
     lru::{Coldest, Lru},
     migrate::Migrate,
-    zspage::{Doomed, Extension, LockedTail, Reclaim, Tail, Zspage, ZspageBox},
+    tail::{Extension, LockedTail, Tail},
+    zspage::{Doomed, Reclaim, Zspage, ZspageBox},
 };
 use crate::logic::{
     fullness::{Group, GroupSet, NR_GROUPS},

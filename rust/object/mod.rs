@@ -20,5 +20,6 @@ pub(crate) mod migrate;
 pub(crate) mod on_page;
 mod ring;
 pub(crate) mod slot;
+pub(crate) mod tail;
 pub(crate) mod words;
 pub(crate) mod zspage;

@@ -24,8 +24,9 @@ use crate::object::{
     lists::ZspageLists,
     lru::Lru,
     slot::Slot,
+    tail::{Extension, LockedTail, Tail},
     words::FreeWord,
-    zspage::{Doomed, Extension, LockedTail, Reclaim, Tail, Zspage, ZspageBox},
+    zspage::{Doomed, Reclaim, Zspage, ZspageBox},
 };
 use crate::zpdesc_rs::{ZpdescRef, PAGE_SHIFT};
 use core::sync::atomic::{AtomicU16, AtomicU8, AtomicUsize, Ordering};

@@ -20,7 +20,10 @@ use crate::kapi::{
     shrinker::Shrink,
 };
 use crate::logic::{conv::u32_to_usize, header::Header};
-use crate::object::zspage::{Found, Tail, Zspage};
+use crate::object::{
+    tail::Tail,
+    zspage::{Found, Zspage},
+};
 use crate::zpdesc_rs::PAGE_SHIFT;
 use core::sync::atomic::Ordering;
 

@@ -8,11 +8,7 @@ use super::{
 };
 use crate::kapi::{gfp::Gfp, global, warn::warn};
 use crate::logic::conv::{low_u32, u16_to_usize, u32_to_usize, usize_to_u64};
-use crate::object::{
-    handle::Handle,
-    words::FreeWord,
-    zspage::{Extension, ZspageBox},
-};
+use crate::object::{handle::Handle, tail::Extension, words::FreeWord, zspage::ZspageBox};
 use crate::zpdesc_rs::{PAGE_SHIFT, PAGE_SIZE};
 use core::num::NonZeroU32;
 use kernel::{c_str, prelude::*};

@@ -12,7 +12,10 @@ use super::{
     compact::{Progress, Short, Step, BUDGET},
 };
 use crate::logic::{conv::u16_to_usize, size_class::Geometry};
-use crate::object::zspage::{LockedTail, Objects, Zspage};
+use crate::object::{
+    tail::LockedTail,
+    zspage::{Objects, Zspage},
+};
 use crate::zpdesc_rs::PAGE_SHIFT;
 use core::sync::atomic::{AtomicBool, Ordering};
 

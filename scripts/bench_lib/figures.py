@@ -179,6 +179,7 @@ def memory_figures(points: dict[str, dict[str, list[Record]]]) -> dict[str, Reco
             # The churn before the drain, not the one after it.
             drain = next((i for i, p in enumerate(steps) if p["step"] == "drain"), len(steps))
             values[f"mem_{short}_steady"] = pick(steps[:drain], "churn")
+            values[f"mem_{short}_churning"] = pick(steps[:drain], "churning")
             for gone in (50, 80, 90):
                 left = count * (100 - gone) // 100
                 values[f"mem_{short}_drained_{gone}"] = pick(steps, "drain", left)

@@ -113,11 +113,16 @@ def plot_memory(result: Record) -> plt.Figure | None:
     for axes, (population, sides) in zip(
         list(panels) if len(populations) > 1 else [panels], populations.items(), strict=True
     ):
-        steps = sides["ours"]
+        # What churn leaves at once differs from what it leaves a moment later by too little to see.
+        settled = {
+            side: [point for point in points if point["step"] != "churning"]
+            for side, points in sides.items()
+        }
+        steps = settled["ours"]
         live = [point["live_bytes"] / 1e6 for point in steps]
         axes.fill_between(range(len(live)), live, color=DATA, label="live data", lw=0)
         for side in NAMES:
-            whole = [point["whole"] / 1e6 for point in sides[side]]
+            whole = [point["whole"] / 1e6 for point in settled[side]]
             axes.plot(
                 whole,
                 color=COLOURS[side],

@@ -55,9 +55,13 @@ static int run_churn(unsigned int rounds)
 	int error = need_memory_set();
 
 	error = error ?: set_churn(&memory_set, rounds);
-	if (!error)
-		report_memory("churn");
-	return error;
+	if (error)
+		return error;
+	report_memory("churning");
+	/* As after draining: for what is done in the background. */
+	msleep(50);
+	report_memory("churn");
+	return 0;
 }
 
 static int run_compact(unsigned int unused)

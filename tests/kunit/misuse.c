@@ -97,10 +97,18 @@ static void numbers_that_are_no_handles(struct kunit *test)
 		zsrs_unmap_object(all->pool, numbers[i]);
 		expect_unharmed(test);
 	}
-	/* Not where a handle can be. */
-	KUNIT_EXPECT_NULL(test, zsrs_map_object(all->pool, all->handles[0] + 4, ZSRS_MM_RO));
-	zsrs_free(all->pool, all->handles[0] + 4);
 	zsrs_destroy_pool(NULL);
+}
+
+/* Three times "a number that is no handle". */
+static void misaligned_numbers(struct kunit *test)
+{
+	struct neighbours *all = test->priv;
+
+	KUNIT_EXPECT_NULL(test, zsrs_map_object(all->pool, all->handles[0] + 4, ZSRS_MM_RO));
+	zsrs_unmap_object(all->pool, all->handles[0] + 1);
+	zsrs_free(all->pool, all->handles[0] + 4);
+	expect_unharmed(test);
 }
 
 /* Three times "free of a handle that is not allocated". */
@@ -351,6 +359,7 @@ static void destroy_with_objects(struct kunit *test)
 
 static struct kunit_case cases[] = {
 	KUNIT_CASE(numbers_that_are_no_handles),
+	KUNIT_CASE(misaligned_numbers),
 	KUNIT_CASE(double_free),
 	KUNIT_CASE(map_after_free),
 	KUNIT_CASE(unmap_of_unmapped),
