@@ -54,7 +54,7 @@ def part_cost() -> list[figures.Record]:
             f"refill {OBJECTS}",
             f"aged {OBJECTS}",
             f"fragmented {OBJECTS}",
-            "static 256",
+            "static 1024",
         )
         for side in SIDES
     ]

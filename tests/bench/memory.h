@@ -112,6 +112,25 @@ static int run_close(unsigned int unused)
 	return error;
 }
 
+/* Free pages of the machine, with those that CPUs keep for themselves. */
+static unsigned long all_free_pages(void)
+{
+	unsigned long pages = 0;
+	int nid, i, cpu;
+
+	for_each_online_node(nid)
+		for (i = 0; i < MAX_NR_ZONES; i++) {
+			struct zone *zone = &NODE_DATA(nid)->node_zones[i];
+
+			if (!populated_zone(zone))
+				continue;
+			pages += zone_page_state_snapshot(zone, NR_FREE_PAGES);
+			for_each_online_cpu(cpu)
+				pages += per_cpu_ptr(zone->per_cpu_pageset, cpu)->count;
+		}
+	return pages;
+}
+
 /* What an empty pool holds, as the free memory that many of them take. */
 static int run_static(unsigned int count)
 {
@@ -124,7 +143,7 @@ static int run_static(unsigned int count)
 		return -ENOMEM;
 	/* The first one pays for caches that all share. */
 	bench_destroy_pool(bench_create_pool("bench_static"));
-	before = global_zone_page_state(NR_FREE_PAGES);
+	before = all_free_pages();
 	for (i = 0; i < count; i++) {
 		char name[32];
 
@@ -133,7 +152,7 @@ static int run_static(unsigned int count)
 		if (!pools[i])
 			error = -ENOMEM;
 	}
-	after = global_zone_page_state(NR_FREE_PAGES);
+	after = all_free_pages();
 	for (i = 0; i < count; i++)
 		if (pools[i])
 			bench_destroy_pool(pools[i]);
