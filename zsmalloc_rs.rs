@@ -28,7 +28,7 @@
 //!
 //! 1. page lock (blocking only without any of the following, else by trylock),
 //! 2. the size class's spinlock ([`pool::class`]): zspages, lists, headers, and the location part
-//!    of the words of their objects. Two are held at once by [`pool::promote`] only, larger slots
+//!    of the words of their objects. Two are held at once by `rust/pool/promote.rs` only, larger slots
 //!    first; nothing is allocated, freed or slept on under it;
 //! 3. LOCK in a handle word ([`object::handle`]): exclusive use of one object. Mappers wait for it
 //!    with no other lock of ours held, movers only try it;

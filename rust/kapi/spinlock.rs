@@ -67,19 +67,19 @@ macro_rules! new_spinlock {
 }
 pub(crate) use new_spinlock;
 
-/// Lock classes for locks that are taken one within another in the order of their numbers.
-pub(crate) struct OrderedLocks<const N: usize>([LockClassKey; N]);
+/// Lock classes for locks that are taken one within another in the order of their numbers; and one for
+/// all numbers above these.
+pub(crate) struct OrderedLocks<const N: usize>([LockClassKey; N], LockClassKey);
 
 impl<const N: usize> OrderedLocks<N> {
-    /// `N` lock classes, for a static.
+    /// `N` lock classes and another, for a static.
     pub(crate) const fn new() -> Self {
         // SAFETY: lockdep uses the addresses of static keys, and never what they hold.
-        Self(unsafe { MaybeUninit::zeroed().assume_init() })
+        unsafe { MaybeUninit::zeroed().assume_init() }
     }
 
-    /// The lock class of number `number`; that of the last if there are not so many.
+    /// The lock class of number `number`.
     pub(crate) fn get(&'static self, number: usize) -> &'static LockClassKey {
-        let last = N.saturating_sub(1);
-        &self.0[number.min(last)]
+        self.0.get(number).unwrap_or(&self.1)
     }
 }
