@@ -31,13 +31,16 @@ struct Book {
 /// Classes with at most so many zspages are sparse with less.
 const FEW_ZSPAGES: u128 = 8;
 
+/// Zspages of more slots keep their pages.
+const MOST_SHORTENED: u128 = 1024;
+
 impl Book {
     /// Counts of a class with `zspages` zspages, of which one lacks pages if `lacks` says so, and
     /// `part` thousandths of the slots in use.
     fn new(which: Index, zspages: usize, lacks: Option<Index>, part: u128) -> Self {
         let (shift, class) = *which.get(&CLASSES);
         let kept = match lacks {
-            Some(lacks) if zspages != 0 => 1 + lacks.index(class.nr_pages()),
+            Some(lacks) if zspages != 0 && class.can_shorten() => 1 + lacks.index(class.nr_pages()),
             _ => class.nr_pages(),
         };
         let mut book = Self {
@@ -82,9 +85,13 @@ impl Book {
         self.zspages * self.whole() - (self.whole() - self.kept)
     }
 
-    /// Pages that the objects need: whole zspages, and the least pages of one more.
+    /// Pages that the objects need: whole zspages, and the least pages of one more, or all of them if
+    /// the class has too many slots to shorten one.
     fn needed(&self) -> u128 {
         let rest = self.inuse % self.objs();
+        if self.objs() > MOST_SHORTENED && rest != 0 {
+            return (self.inuse / self.objs() + 1) * self.whole();
+        }
         let last = (0..=self.whole()).find(|pages| self.fitting(*pages) >= rest);
         self.inuse / self.objs() * self.whole() + last.unwrap()
     }
@@ -92,7 +99,7 @@ impl Book {
     /// Free slots that are too many: a zspage and a quarter; or, with few zspages, two pages of them.
     fn slack(&self) -> u128 {
         let usual = self.objs() + self.objs().div_ceil(4);
-        if self.zspages <= FEW_ZSPAGES {
+        if self.zspages <= FEW_ZSPAGES && self.whole() > 1 && self.objs() <= MOST_SHORTENED {
             usual.min(self.fitting(2))
         } else {
             usual

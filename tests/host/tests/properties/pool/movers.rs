@@ -95,6 +95,9 @@ impl Pool {
     /// Frees the last pages of the zspage of a class that lacks some, or else of the emptiest: as
     /// `rust/pool/shorten.rs` does it.
     pub(super) fn shorten(&mut self, class: u16) {
+        if !self.geometry(class).can_shorten() {
+            return;
+        }
         let emptiest = || self.with_room(class).first().copied();
         let Some(number) = self.short(class).or_else(emptiest) else {
             return;
