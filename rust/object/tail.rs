@@ -48,7 +48,8 @@ impl<'g, Owner: Sync> LockedTail<'g, Owner> {
     pub(crate) fn new(zspage: &'g Zspage<Owner>, kept: usize) -> Option<Self> {
         let some = (1..zspage.pages()).contains(&kept);
         let locked = some && zspage.chain().try_lock(kept).is_ok();
-        locked.then_some(Self { zspage, from: kept })
+        // Not a value that is dropped where it did not work: that would release others' locks.
+        locked.then(|| Self { zspage, from: kept })
     }
 
     /// The zspage.

@@ -54,7 +54,8 @@ impl Pool {
                 u32_to_usize(larger.geometry().size.saturating_sub(size)) <= LARGER
             })
         };
-        let mut objects = class.lock().too_many()?;
+        // None: the page could have gone already, if nobody had it locked and nothing on it was in use.
+        let mut objects = class.lock().too_many().filter(|objects| *objects != 0)?;
         // Without their locks: an estimate.
         let room = near().map(|larger| larger.count().free(larger.geometry()));
         if objects > MOST || objects > room.fold(0, usize::saturating_add) {

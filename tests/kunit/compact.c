@@ -6,6 +6,7 @@
 
 #include <linux/completion.h>
 #include <linux/kthread.h>
+#include <linux/pagemap.h>
 #include "mapper.h"
 #include "suites.h"
 #include "support.h"
@@ -274,6 +275,53 @@ static void last_page_in_use(struct kunit *test)
 	}
 }
 
+/* The page that an object lies on; NULL if it lies on two and was mapped in a buffer. */
+static struct page *page_of(struct kunit *test, const struct row *row, unsigned int i)
+{
+	void *address = zsrs_map_object(row->pool, row->handles[i], ZSRS_MM_RO);
+	struct page *page;
+
+	KUNIT_ASSERT_NOT_NULL(test, address);
+	page = virt_to_page(address);
+	zsrs_unmap_object(row->pool, row->handles[i]);
+	return PageZsmalloc(page) ? page : NULL;
+}
+
+/* A page that somebody else has locked stays, and stays locked. */
+static void last_page_locked(struct kunit *test)
+{
+	enum { COUNT = 200 };
+	unsigned int which, i, last;
+
+	for (which = 0; which < ARRAY_SIZE(chained); which++) {
+		struct page *page = NULL;
+		struct row row;
+
+		make_row(test, &row, "last_page_locked", chained[which], COUNT);
+		/* Up to an object on a page after the first. */
+		for (last = 0; last < COUNT; last++) {
+			row_add(test, &row, last);
+			page = page_of(test, &row, last);
+			if (page && page != page_of(test, &row, 0))
+				break;
+		}
+		KUNIT_ASSERT_LT(test, last, (unsigned int)COUNT);
+		KUNIT_ASSERT_TRUE(test, trylock_page(page));
+		for (i = 1; i < last; i++)
+			row_remove(&row, i);
+		zsrs_compact(row.pool);
+		KUNIT_EXPECT_TRUE_MSG(test, PageLocked(page), "%zu bytes: somebody unlocked it",
+				      row.size);
+		KUNIT_EXPECT_GE(test, zsrs_get_total_pages(row.pool), 2ul);
+		row_check(test, &row);
+		if (PageLocked(page))
+			unlock_page(page);
+		zsrs_compact(row.pool);
+		KUNIT_EXPECT_LE(test, zsrs_get_total_pages(row.pool), pages_for(&row, 2));
+		drop_row(test, &row);
+	}
+}
+
 /* Two objects of neighbouring classes, which have a page each, share one when that is enough. */
 static void neighbours_share_a_page(struct kunit *test)
 {
@@ -516,6 +564,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(pages_come_back_one_by_one),
 	KUNIT_CASE(compaction_ends),
 	KUNIT_CASE(last_page_in_use),
+	KUNIT_CASE(last_page_locked),
 	KUNIT_CASE(neighbours_share_a_page),
 	KUNIT_CASE(half_freed),
 	KUNIT_CASE(again_and_again),

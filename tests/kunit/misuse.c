@@ -357,9 +357,72 @@ static void destroy_with_objects(struct kunit *test)
 	zsrs_expect_counters(test, &all->filled);
 }
 
+/* Three neighbouring objects of a new pool, and how far apart they are. */
+static size_t make_three(struct kunit *test, struct zsrs_pool *pool, unsigned long *handles)
+{
+	struct neighbours *all = test->priv;
+	void *addresses[2] = {};
+	unsigned int i;
+
+	for (i = 0; i < 3; i++) {
+		handles[i] = zsrs_malloc(pool, SIZE, GFP_KERNEL);
+		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handles[i]));
+		KUNIT_ASSERT_TRUE(test, zsrs_write_object(pool, handles[i], ZSRS_MM_WO,
+							  all->contents, i, SIZE));
+	}
+	for (i = 0; i < 2; i++) {
+		addresses[i] = zsrs_map_object(pool, handles[i], ZSRS_MM_RO);
+		zsrs_unmap_object(pool, handles[i]);
+	}
+	KUNIT_ASSERT_NOT_NULL(test, addresses[0]);
+	return addresses[1] - addresses[0];
+}
+
+/*
+ * Twice "memory of a free object was written to, or beyond an object's end": the
+ * header of the free slot after an object is overwritten. malloc finds out, and
+ * compaction when it wants to free the pages after it.
+ */
+static void written_beyond_the_end(struct kunit *test)
+{
+	struct neighbours *all = test->priv;
+	unsigned int round;
+
+	for (round = 0; round < 2; round++) {
+		struct zsrs_pool *pool = zsrs_need_pool(test, "written_beyond");
+		unsigned long handles[3], pages, handle = 0;
+		size_t apart = make_three(test, pool, handles);
+		u64 *header;
+
+		zsrs_free(pool, handles[1]);
+		header = zsrs_map_object(pool, handles[0], ZSRS_MM_RW) + apart - sizeof(*header);
+		/* Neither a link nor a handle. */
+		*header = ~3ULL;
+		zsrs_unmap_object(pool, handles[0]);
+		pages = zsrs_get_total_pages(pool);
+		if (round == 0) {
+			handle = zsrs_malloc(pool, SIZE, GFP_KERNEL);
+			KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(handle));
+			KUNIT_EXPECT_TRUE(test, zsrs_write_object(pool, handle, ZSRS_MM_WO,
+								  all->contents, 9, SIZE));
+		}
+		/* What is left of that zspage stays as it is. */
+		zsrs_compact(pool);
+		KUNIT_EXPECT_GE(test, zsrs_get_total_pages(pool), pages);
+		KUNIT_EXPECT_TRUE(test, zsrs_check_object(pool, handles[0], all->contents, 0, SIZE));
+		KUNIT_EXPECT_TRUE(test, zsrs_check_object(pool, handles[2], all->contents, 2, SIZE));
+		zsrs_free(pool, handles[0]);
+		zsrs_free(pool, handles[2]);
+		if (handle)
+			zsrs_free(pool, handle);
+		zsrs_destroy_pool(pool);
+	}
+}
+
 static struct kunit_case cases[] = {
 	KUNIT_CASE(numbers_that_are_no_handles),
 	KUNIT_CASE(misaligned_numbers),
+	KUNIT_CASE(written_beyond_the_end),
 	KUNIT_CASE(double_free),
 	KUNIT_CASE(map_after_free),
 	KUNIT_CASE(unmap_of_unmapped),
