@@ -82,14 +82,16 @@ done
 # memory and pool are compacted.
 taskset -c 1 "$BLOCKS" storm /dev/zram1 --blocks "$busy" --threads 2 --seconds "$seconds" &
 storm=$!
-mover 0.3 compact_memory
+# In turns with blocks that go: the kernel's compaction, in the middle of a block that has gone, reads
+# descriptors that are poisoned by then (seen in isolate_migratepages_block()).
+mover 0.3 flock "$WORK/blocks" bash -c "echo 1 >/proc/sys/vm/compact_memory"
 mover 0.1 compact_pool zram1
 went=0
 stayed=0
 vm_events
 while kill -0 $storm 2>/dev/null; do
 	for block in "${gone[@]}"; do
-		if timeout 20 bash -c "echo offline 2>/dev/null >$block/state"; then
+		if timeout 20 flock "$WORK/blocks" bash -c "echo offline 2>/dev/null >$block/state"; then
 			went=$((went + 1))
 			set_state "$block" online_movable || fail "${block##*/} does not come back"
 		else
