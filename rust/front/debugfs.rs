@@ -122,13 +122,9 @@ impl Totals {
     /// Shows one class and adds it up.
     fn show_class(&mut self, class: &SizeClass, file: &mut SeqFile) -> fmt::Result {
         let geometry = class.geometry();
-        let mut zspages = [0; NR_GROUPS];
-        let count = {
+        let (zspages, count) = {
             let guard = class.lock();
-            for (number, group) in zspages.iter_mut().zip(Group::all()) {
-                *number = guard.zspages_in(group);
-            }
-            class.count()
+            (guard.zspages_by_group(), class.count())
         };
         write!(file, " {:>5} {:>5}", geometry.index, geometry.size)?;
         for ((number, total), group) in zspages.iter().zip(&mut self.groups).zip(Group::all()) {

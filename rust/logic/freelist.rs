@@ -8,6 +8,7 @@
 //!
 //! Slots are named by where they start, as [`Geometry`] has it.
 
+use super::fullness::Group;
 use super::header::{Header, END};
 use super::size_class::Geometry;
 use core::cell::Cell;
@@ -84,6 +85,12 @@ impl Slots {
     #[inline(always)]
     pub fn taken(&self) -> u16 {
         self.taken.get()
+    }
+
+    /// The fullness group: by how many slots are taken, unless none is allocated.
+    pub fn group(&self, class: &Geometry) -> Group {
+        let counted = if self.is_empty() { 0 } else { self.taken() };
+        Group::of(counted, class)
     }
 
     /// Slots whose pages are missing.

@@ -233,16 +233,11 @@ impl Chain {
         }
     }
 
-    /// Makes every page movable with the operations of `T`. From then on the pages may be replaced
+    /// Makes the pages from place `from` on movable with the operations of `T`. From then on the pages may be replaced
     /// at any time that their class's lock is not held.
     ///
     /// A page whose lock somebody has (memory failure may) stays unmovable.
-    pub(super) fn set_movable<T: movable::Operations>(&self) {
-        self.set_movable_from::<T>(0);
-    }
-
-    /// [`Self::set_movable`] for the pages from place `from` on.
-    pub(super) fn set_movable_from<T: movable::Operations>(&self, from: usize) {
+    pub(super) fn set_movable<T: movable::Operations>(&self, from: usize) {
         #[cfg(CONFIG_COMPACTION)]
         {
             let mut next = Some(self.page(from));

@@ -27,7 +27,8 @@ pub(crate) struct Isolated<Owner>(NonNull<Zspage<Owner>>);
 ///
 /// # Invariants
 ///
-/// Every zspage is on the list of its `group`; `filled` has the groups whose lists are not empty. `short` is the one zspage that lacks pages, if there is one.
+/// Every zspage is on the list of its `group`; `filled` has the groups whose lists are not empty.
+/// `short` is the one zspage that lacks pages, if there is one.
 pub(crate) struct ZspageLists<Owner> {
     /// A list for each group.
     lists: [List<Zspage<Owner>>; NR_GROUPS],
@@ -115,7 +116,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
     /// Puts a zspage on the list of its group.
     pub(crate) fn insert(&self, zspage: ZspageBox<Owner>, class: &Geometry) -> &Zspage<Owner> {
         let zspage = self.get(zspage.zspage);
-        self.add(zspage, zspage.group_now(class));
+        self.add(zspage, zspage.slots().group(class));
         zspage
     }
 
@@ -188,7 +189,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
 
     /// Moves a zspage to the list that its number of objects now belongs to.
     pub(crate) fn relist(&self, zspage: &Zspage<Owner>, class: &Geometry) {
-        self.move_to(zspage.group_now(class), zspage);
+        self.move_to(zspage.slots().group(class), zspage);
     }
 
     /// Moves a zspage to the list of `group`, which its number of objects now belongs to.
@@ -236,7 +237,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
     pub(crate) fn restore(&self, isolated: Isolated<Owner>, class: &Geometry) -> &Zspage<Owner> {
         let zspage = self.get(isolated.0);
         zspage.reclaim().set(Reclaim::Not);
-        self.add(zspage, zspage.group_now(class));
+        self.add(zspage, zspage.slots().group(class));
         zspage
     }
 

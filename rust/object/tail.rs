@@ -117,7 +117,7 @@ impl<Owner: Sync> Zspage<Owner> {
         // INVARIANT: the pages point to it.
         more.set_zspage(NonNull::from(self));
         self.chain().append(more);
-        self.chain().set_movable_from::<Movable<Owner>>(pages);
+        self.chain().set_movable::<Movable<Owner>>(pages);
         self.slots()
             .resize(class, class.slots_on(PAGE_SHIFT, longer));
         Ok(())

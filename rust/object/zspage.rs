@@ -135,7 +135,7 @@ impl<Owner: Migrate> ZspageBox<Owner> {
         let zspage = cache.alloc(gfp, zspage)?;
         // INVARIANT: the pages point to it.
         zspage.chain.set_zspage(NonNull::from(&*zspage));
-        zspage.chain.set_movable::<Movable<Owner>>();
+        zspage.chain.set_movable::<Movable<Owner>>(0);
         Some(Self {
             zspage: zspage.into_raw(),
             adjacent,
@@ -257,15 +257,6 @@ impl<Owner: Sync> Zspage<Owner> {
     /// Its pages.
     pub(crate) fn pages(&self) -> usize {
         self.chain.pages()
-    }
-
-    /// The list it belongs on: how many slots are taken, unless none is allocated.
-    pub(super) fn group_now(&self, class: &Geometry) -> Group {
-        if self.slots.is_empty() {
-            EMPTY
-        } else {
-            Group::of_used(self.slots.taken(), class)
-        }
     }
 
     /// Which slots are free.

@@ -12,11 +12,10 @@ use crate::kapi::{
 use crate::logic::{
     conv::u16_to_usize,
     freelist::Slot as FreeSlot,
-    fullness::{Group, FULL},
+    fullness::{Group, FULL, NR_GROUPS},
     header::Header,
     size_class::{Geometry, MAX_INDEXES},
-    stats::ClassCount,
-    stats::Missing,
+    stats::{ClassCount, Missing},
     word::Word,
 };
 use crate::object::{
@@ -217,18 +216,18 @@ impl ClassGuard<'_> {
     ///
     /// # Errors
     ///
-    /// The word; and the pages, if no zspage lacks just these.
+    /// The word and the pages, if no zspage lacks just these; else what [`Self::alloc_in`] says.
     pub(super) fn alloc_in_longer(
         &self,
         more: Extension,
         word: FreeWord,
-    ) -> Result<Handle, (FreeWord, Option<Extension>)> {
+    ) -> Result<Result<Handle, FreeWord>, (FreeWord, Extension)> {
         match self.lists.extend(more, &self.class.geometry) {
             Ok(zspage) => {
                 Self::zspages_changed(self.class, &self.lists, 0);
-                self.alloc_in(zspage, word).map_err(|word| (word, None))
+                Ok(self.alloc_in(zspage, word))
             }
-            Err(more) => Err((word, Some(more))),
+            Err(more) => Err((word, more)),
         }
     }
 
@@ -396,16 +395,21 @@ impl ClassGuard<'_> {
         Some(self.remove(zspage))
     }
 
-    /// Zspages in a fullness group. Looks at each of them, except for the full ones, of which there may
-    /// be very many: those under reclaim, which are in none, count among them.
-    pub(crate) fn zspages_in(&self, group: Group) -> usize {
-        if group != FULL {
-            return self.lists.count(group);
+    /// Zspages in each fullness group. Looks at each of them, except for the full ones, of which there
+    /// may be very many: those under reclaim, which are in none, count among them.
+    pub(crate) fn zspages_by_group(&self) -> [usize; NR_GROUPS] {
+        let mut counts = [0; NR_GROUPS];
+        let mut left = self.class.count().zspages;
+        // The full ones come last.
+        for (count, group) in counts.iter_mut().zip(Group::all()) {
+            *count = if group == FULL {
+                left
+            } else {
+                self.lists.count(group)
+            };
+            left = left.saturating_sub(*count);
         }
-        let others = Group::all().filter(|group| *group != FULL);
-        let others = others.map(|group| self.lists.count(group));
-        let all = self.class.count().zspages;
-        all.saturating_sub(others.fold(0, usize::saturating_add))
+        counts
     }
 }
 

@@ -22,7 +22,7 @@ use crate::kapi::{
 use crate::logic::{conv::u32_to_usize, header::Header};
 use crate::object::{
     tail::Tail,
-    zspage::{Found, Zspage},
+    zspage::{Doomed, Found, Zspage},
 };
 use crate::zpdesc_rs::PAGE_SHIFT;
 use core::sync::atomic::Ordering;
@@ -125,21 +125,18 @@ impl Pool {
     /// Frees what a step has left over. Returns the pages, if there may be more to win.
     pub(super) fn take_step(&'static self, step: Step) -> Option<usize> {
         match step {
-            Step::Done => return None,
-            Step::More => (),
-            Step::Emptied(Ok(zspage)) => {
-                let won = zspage.pages();
-                self.close_zspage(zspage);
-                return Some(won);
+            Step::Done => None,
+            Step::More => Some(0),
+            Step::Emptied(emptied) => {
+                let won = emptied.as_ref().map_or(0, Doomed::pages);
+                self.dispose(emptied);
+                Some(won)
             }
             Step::Shortened(tail) => {
                 self.pages_gone(tail.pages());
-                return Some(tail.pages());
+                Some(tail.pages())
             }
-            // Somebody has a page of it locked.
-            Step::Emptied(Err(_)) => self.keeper.schedule(self),
         }
-        Some(0)
     }
 }
 

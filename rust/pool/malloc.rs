@@ -73,16 +73,12 @@ impl Pool {
         let pages = more.pages();
         let allocated = class.lock().alloc_in_longer(more, word);
         match allocated {
-            Ok(handle) => {
+            Ok(allocated) => {
                 self.pages_came(pages);
-                Ok(handle)
-            }
-            Err((word, None)) => {
-                self.pages_came(pages);
-                Err(word)
+                allocated
             }
             // Somebody else was quicker. The page goes back now, without the lock.
-            Err((word, Some(_))) => Err(word),
+            Err((word, _)) => Err(word),
         }
     }
 
@@ -114,8 +110,8 @@ impl Pool {
         Ok(())
     }
 
-    /// So many frees of sparse classes are not left to wait for a tick: about one for a hundred objects,
-    /// so that what compaction costs does not depend on the size of the pool.
+    /// So many frees of sparse classes are not left to wait for a tick: about one for forty objects, so
+    /// that what compaction costs does not depend on the size of the pool.
     fn many_frees(&self) -> NonZeroU32 {
         let part = self.total_pages().wrapping_shr(4).max(64);
         NonZeroU32::new(low_u32(usize_to_u64(part))).unwrap_or(NonZeroU32::MIN)

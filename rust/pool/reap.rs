@@ -57,7 +57,7 @@ impl Run for Pool {
 
 impl ClassGuard<'_> {
     /// Takes an empty zspage off its list, if there is one.
-    pub(super) fn reap(&self) -> Option<Emptied> {
+    fn reap(&self) -> Option<Emptied> {
         Some(self.remove(self.lists.first(EMPTY)?))
     }
 }

@@ -18,7 +18,7 @@ use std::{
 };
 use zsmalloc_logic_tests::logic::{
     freelist::{Slot, Slots},
-    fullness::{Group, EMPTY},
+    fullness::Group,
     header::Header,
     size_class::Geometry,
     span::{start_at, Span},
@@ -330,11 +330,7 @@ impl Pool {
 
     /// Fullness group of a zspage.
     pub(crate) fn group(&self, zspage: &Zspage) -> Group {
-        if zspage.slots.is_empty() {
-            EMPTY
-        } else {
-            Group::of_used(zspage.slots.taken(), &self.geometry)
-        }
+        zspage.slots.group(&self.geometry)
     }
 
     /// Takes the pages of a zspage from the buddy, linked.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use zsmalloc_logic_tests::class_table;
 use zsmalloc_logic_tests::logic::{
     freelist::{Slot, Slots},
-    fullness::{Group, EMPTY, FULL},
+    fullness::{EMPTY, FULL},
     header::{Header, HEADER_SIZE},
     size_class::{ClassTable, Geometry},
     span::{start_at, Span},
@@ -178,7 +178,7 @@ impl Pool {
     /// The zspages of a class in the groups from `EMPTY` to below `FULL`, emptiest first.
     pub(super) fn with_room(&self, class: u16) -> Vec<usize> {
         let geometry = self.geometry(class);
-        let group = |zspage: &Zspage| Group::of(zspage.slots.taken(), &geometry);
+        let group = |zspage: &Zspage| zspage.slots.group(&geometry);
         let ours = self
             .zspages
             .iter()
