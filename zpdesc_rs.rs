@@ -14,7 +14,7 @@
 //! | `index` | `next` | the next page of the chain; for a huge object its header |
 //! | `private` | `zspage` | the zspage |
 //! | `page_type` | `first_obj_offset` | page type (8 bits), place in the chain (8), offset (16) |
-//! | `_refcount` | | ours is one; who isolates the page takes another |
+//! | `_refcount` | | ours is one, or frozen at 0; who isolates the page takes another |
 //!
 //! Nothing reaches `memcg_data`. Source: the zpdesc series by Alex Shi and Hyeonggon Yoo.
 
@@ -264,13 +264,13 @@ impl Zpdesc {
         ((ours ^ theirs) >> bindings::ZPDESC_ZONE_SHIFT) & bindings::ZPDESC_ZONE_MASK == 0
     }
 
-    /// Makes the page movable with `ops` (`__zpdesc_set_movable`); it is locked, or nobody else
+    /// Makes the page movable with `ops` (`__zpdesc_set_movable`); it is held, or nobody else
     /// knows it.
     #[cfg(CONFIG_COMPACTION)]
     pub(crate) fn set_movable(&self, ops: &'static bindings::movable_operations) {
         let ops: *const bindings::movable_operations = ops;
         let mapping = addr_of(ops) | MAPPING_MOVABLE;
-        // Relaxed: guarded by the page's lock, as in `__SetPageMovable()`.
+        // Relaxed: who holds the page lets go of it with Release, as with `__SetPageMovable()`.
         self.movable_ops.store(mapping, Ordering::Relaxed);
     }
 
@@ -284,15 +284,53 @@ impl Zpdesc {
         }
     }
 
-    /// Takes the page lock if nobody has it (`zpdesc_trylock`). Any context.
+    /// Makes the page, which is held, unmovable for good. A lock is released; a frozen page stays frozen,
+    /// and then nobody has isolated it.
+    pub(crate) fn retire(&self) {
+        if self.is_frozen() {
+            #[cfg(CONFIG_COMPACTION)]
+            self.movable_ops.store(0, Ordering::Relaxed);
+        } else {
+            self.clear_movable();
+            self.unlock();
+        }
+    }
+
+    /// Holds the page, so that nobody isolates or replaces it: freezes its references
+    /// (`page_ref_freeze()`), or takes the page lock (`zpdesc_trylock`) if there are more than ours.
+    /// False if somebody has that. Any context.
     #[must_use]
-    pub(crate) fn try_lock(&self) -> bool {
+    pub(crate) fn try_hold(&self) -> bool {
+        // Acquire: pairs with the Release of whoever gave up the reference before.
+        let frozen = (self.refcount).compare_exchange(1, 0, Ordering::Acquire, Ordering::Relaxed);
         // Acquire: pairs with the Release of `folio_unlock()`.
-        self.flags.fetch_or(LOCKED, Ordering::Acquire) & LOCKED == 0
+        frozen.is_ok() || self.flags.fetch_or(LOCKED, Ordering::Acquire) & LOCKED == 0
+    }
+
+    /// Lets go of the page, which is held.
+    pub(crate) fn let_go(&self) {
+        if self.is_frozen() {
+            self.unfreeze();
+        } else {
+            self.unlock();
+        }
+    }
+
+    /// The page is held without its lock: there are no references.
+    #[inline(always)]
+    fn is_frozen(&self) -> bool {
+        // Relaxed: nobody but who holds the page changes that.
+        self.refcount.load(Ordering::Relaxed) == 0
+    }
+
+    /// Makes our reference to the page, which is frozen, one again (`page_ref_unfreeze()`).
+    fn unfreeze(&self) {
+        // Release: whoever gets a reference sees what was done.
+        self.refcount.store(1, Ordering::Release);
     }
 
     /// Releases the page lock (`zpdesc_unlock`), which the caller holds.
-    pub(crate) fn unlock(&self) {
+    fn unlock(&self) {
         // SAFETY: The page is ours and locked; it is a folio of its own.
         unsafe { bindings::folio_unlock(self.page().cast()) };
     }
@@ -341,14 +379,23 @@ impl Zpdesc {
         unsafe { bindings::put_page(self.page()) };
     }
 
-    /// Gives the page back to the page allocator, or to whoever holds a reference.
+    /// Leaves the page, which may be frozen, to nobody: for ever.
+    pub(crate) fn leak(&self) {
+        if self.is_frozen() {
+            self.unfreeze();
+        }
+    }
+
+    /// Gives the page, which may be frozen, back to the page allocator, or to whoever holds a reference.
     ///
     /// Neither `put_page()` nor `release_pages()`, which look for memory cgroups and the LRU.
     ///
     /// # Safety
     ///
     /// As for [`Self::put`].
+    #[inline(always)]
     pub(crate) unsafe fn free(&self) {
+        self.leak();
         // SAFETY: One reference is ours, and nobody of ours uses the page after this.
         unsafe { bindings::__free_pages(self.page(), 0) };
     }

@@ -244,9 +244,9 @@ impl Chain {
             while let Some(zpdesc) = next {
                 // Before it is movable: a page that was replaced links to nothing.
                 next = self.after(zpdesc);
-                if zpdesc.try_lock() {
+                if zpdesc.try_hold() {
                     zpdesc.set_movable(movable::Table::<T>::OPS);
-                    zpdesc.unlock();
+                    zpdesc.let_go();
                 }
             }
         }
@@ -316,29 +316,30 @@ impl Chain {
             .set(First::new(self.first(), pages, range, false));
     }
 
-    /// Locks all pages from place `from` on, or none: then the first whose lock somebody has is
+    /// Holds all pages from place `from` on, or none: then the first whose lock somebody has is
     /// returned.
-    pub(super) fn try_lock(&self, from: usize) -> Result<(), &Zpdesc> {
-        for (locked, zpdesc) in self.iter().skip(from).enumerate() {
-            if !zpdesc.try_lock() {
-                self.iter().skip(from).take(locked).for_each(Zpdesc::unlock);
+    pub(super) fn try_hold(&self, from: usize) -> Result<(), &Zpdesc> {
+        let mut held: usize = 0;
+        let mut next = Some(self.page(from));
+        while let Some(zpdesc) = next {
+            if !zpdesc.try_hold() {
+                self.iter().skip(from).take(held).for_each(Zpdesc::let_go);
                 return Err(zpdesc);
             }
+            held = held.wrapping_add(1);
+            next = self.after(zpdesc);
         }
         Ok(())
     }
 
-    /// Releases the locks of the pages from place `from` on, all taken by [`Self::try_lock`].
-    pub(super) fn unlock(&self, from: usize) {
-        self.iter().skip(from).for_each(Zpdesc::unlock);
+    /// Lets go of the pages from place `from` on, all held by [`Self::try_hold`].
+    pub(super) fn let_go(&self, from: usize) {
+        self.iter().skip(from).for_each(Zpdesc::let_go);
     }
 
-    /// Makes the pages, all locked by [`Self::try_lock`], unmovable, and releases the locks.
-    pub(super) fn unlock_unmovable(&self) {
-        for zpdesc in self.iter() {
-            zpdesc.clear_movable();
-            zpdesc.unlock();
-        }
+    /// Makes the pages, all held by [`Self::try_hold`], unmovable for good.
+    pub(super) fn retire(&self) {
+        self.iter().for_each(Zpdesc::retire);
     }
 
     /// Adds `sign` for each page to the zones' `NR_ZSPAGES`: one call for pages of one zone.
@@ -363,7 +364,7 @@ impl Chain {
     pub(super) fn leak(self) {
         self.count(-1);
         let chain = ManuallyDrop::new(self);
-        chain.release(|_| ());
+        chain.release(Zpdesc::leak);
     }
 
     /// Resets every page and hands it to `then`.

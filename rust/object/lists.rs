@@ -8,7 +8,7 @@ use super::{
     list::List,
     lru::{Coldest, Lru},
     migrate::Migrate,
-    tail::{Extension, LockedTail, Tail},
+    tail::{Extension, HeldTail, Tail},
     zspage::{Doomed, Reclaim, Zspage, ZspageBox},
 };
 use crate::logic::{
@@ -149,7 +149,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
 
     /// Takes its last pages from a zspage, unless there is an object on them, or another zspage lacks
     /// pages.
-    pub(crate) fn cut(&self, tail: LockedTail<'_, Owner>, class: &Geometry) -> Option<Tail> {
+    pub(crate) fn cut(&self, tail: HeldTail<'_, Owner>, class: &Geometry) -> Option<Tail> {
         let zspage = tail.zspage();
         let raw = NonNull::from(zspage);
         if self.short.get().is_some_and(|short| short != raw) {
@@ -201,7 +201,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
         }
     }
 
-    /// Takes a zspage off, if all its pages can be locked; else it stays where it is, and the page
+    /// Takes a zspage off, if all its pages can be held; else it stays where it is, and the page
     /// that somebody has locked is returned.
     pub(crate) fn remove(&self, zspage: &Zspage<Owner>) -> Result<Doomed<Owner>, ZpdescRef> {
         // SAFETY: It is used no more once it is off its list.

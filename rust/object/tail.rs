@@ -33,23 +33,23 @@ impl Extension {
     }
 }
 
-/// The last pages of a zspage, locked: nobody isolates or replaces them. Its class's lock is held.
-/// Dropping it releases the locks.
-pub(crate) struct LockedTail<'g, Owner> {
+/// The last pages of a zspage, held: nobody isolates or replaces them. Its class's lock is held, too.
+/// Dropping it lets go of the pages.
+pub(crate) struct HeldTail<'g, Owner> {
     /// The zspage.
     zspage: &'g Zspage<Owner>,
     /// Where its last pages begin, not with its first.
     from: usize,
 }
 
-impl<'g, Owner: Sync> LockedTail<'g, Owner> {
-    /// Locks the pages of `zspage` after the first `kept`, of which there is one at least. `None` if
+impl<'g, Owner: Sync> HeldTail<'g, Owner> {
+    /// Holds the pages of `zspage` after the first `kept`, of which there is one at least. `None` if
     /// there are no such pages, or somebody has one of them locked.
     pub(crate) fn new(zspage: &'g Zspage<Owner>, kept: usize) -> Option<Self> {
         let some = (1..zspage.pages()).contains(&kept);
-        let locked = some && zspage.chain().try_lock(kept).is_ok();
+        let held = some && zspage.chain().try_hold(kept).is_ok();
         // Not a value that is dropped where it did not work: that would release others' locks.
-        locked.then(|| Self { zspage, from: kept })
+        held.then(|| Self { zspage, from: kept })
     }
 
     /// The zspage.
@@ -68,19 +68,19 @@ impl<'g, Owner: Sync> LockedTail<'g, Owner> {
         }
         let tail = zspage.chain().split_off(self.from)?;
         zspage.slots().resize(class, kept);
-        // The locks go with the pages.
+        // They stay held.
         core::mem::forget(self);
         Some(Tail(tail))
     }
 }
 
-impl<Owner> Drop for LockedTail<'_, Owner> {
+impl<Owner> Drop for HeldTail<'_, Owner> {
     fn drop(&mut self) {
-        self.zspage.chain().unlock(self.from);
+        self.zspage.chain().let_go(self.from);
     }
 }
 
-/// Pages that were the last of a zspage, and are locked. Dropping it frees them: not under a class's
+/// Pages that were the last of a zspage, and are held. Dropping it frees them: not under a class's
 /// lock.
 #[must_use]
 pub(crate) struct Tail(Chain);
@@ -94,7 +94,7 @@ impl Tail {
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        self.0.unlock_unmovable();
+        self.0.retire();
     }
 }
 

@@ -5,7 +5,7 @@
 //! A zspage begins as a [`ZspageBox`], which nobody else knows. Then it is on a list of its class,
 //! its `Owner`, whose lock guards all fields; they are cells, so `&Zspage` cannot leave the task
 //! that holds the lock. While it is under reclaim it is on no list, but the lock still guards it.
-//! It ends as [`Doomed`], with all its pages locked.
+//! It ends as [`Doomed`], with all its pages held.
 
 use super::{
     chain::Chain,
@@ -148,19 +148,19 @@ impl<Owner: Migrate> ZspageBox<Owner> {
     }
 }
 
-/// A zspage that is on no list any more, with all its pages locked: nobody isolates or replaces
+/// A zspage that is on no list any more, with all its pages held: nobody isolates or replaces
 /// them. Dropping it frees the pages: not under a class's lock.
 #[must_use]
 pub(crate) struct Doomed<Owner>(SlabBox<Zspage<Owner>>);
 
 impl<Owner: Sync> Doomed<Owner> {
-    /// Takes a zspage whose pages are all locked, or returns the page that somebody has locked.
+    /// Takes a zspage all pages of which can be held, or returns the page that somebody has locked.
     ///
     /// # Safety
     ///
     /// If it succeeds the zspage must be taken off its list, and be used no more.
     pub(super) unsafe fn try_new(zspage: &Zspage<Owner>) -> Result<Self, ZpdescRef> {
-        zspage.chain.try_lock(0).map_err(Zpdesc::get)?;
+        zspage.chain.try_hold(0).map_err(Zpdesc::get)?;
         // SAFETY: It came from a `ZspageBox`, and goes off its list, by this function's contract.
         Ok(Self(unsafe { SlabBox::from_raw(NonNull::from(zspage)) }))
     }
@@ -179,7 +179,7 @@ impl<Owner: Sync> Doomed<Owner> {
     /// destroyed. The pages are never used again.
     pub(crate) fn leak(self) {
         let doomed = ManuallyDrop::new(self);
-        doomed.0.chain.unlock_unmovable();
+        doomed.0.chain.retire();
         let raw = NonNull::from(&*doomed.0);
         let chain: *const Chain = &doomed.0.chain;
         // SAFETY: Owned until now. Moves the chain out; the slab object is freed as plain memory.
@@ -191,7 +191,7 @@ impl<Owner: Sync> Doomed<Owner> {
 
 impl<Owner> Drop for Doomed<Owner> {
     fn drop(&mut self) {
-        self.0.chain.unlock_unmovable();
+        self.0.chain.retire();
     }
 }
 

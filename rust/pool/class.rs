@@ -23,7 +23,7 @@ use crate::object::{
     lists::ZspageLists,
     lru::Lru,
     slot::Slot,
-    tail::{Extension, LockedTail, Tail},
+    tail::{Extension, HeldTail, Tail},
     words::FreeWord,
     zspage::{Doomed, Reclaim, Zspage, ZspageBox},
 };
@@ -232,7 +232,7 @@ impl ClassGuard<'_> {
     }
 
     /// Takes its last pages from a zspage, unless there is an object on them.
-    pub(super) fn cut(&self, tail: LockedTail<'_, SizeClass>) -> Option<Tail> {
+    pub(super) fn cut(&self, tail: HeldTail<'_, SizeClass>) -> Option<Tail> {
         let tail = self.lists.cut(tail, &self.class.geometry)?;
         Self::zspages_changed(self.class, &self.lists, 0);
         Some(tail)

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::logic::{conv::u16_to_usize, size_class::Geometry};
 use crate::object::{
-    tail::LockedTail,
+    tail::HeldTail,
     zspage::{Objects, Zspage},
 };
 use crate::zpdesc_rs::PAGE_SHIFT;
@@ -75,7 +75,7 @@ impl ClassGuard<'_> {
     /// objects there, if that is not all.
     fn shorten_to(&self, zspage: &Zspage<SizeClass>, kept: usize) -> Step {
         let geometry = self.class.geometry();
-        let Some(tail) = LockedTail::new(zspage, kept) else {
+        let Some(tail) = HeldTail::new(zspage, kept) else {
             return Step::Done;
         };
         // From now on slots that stay are handed out, as long as there are any.
