@@ -325,7 +325,7 @@ impl Zpdesc {
 
     /// Makes our reference to the page, which is frozen, one again (`page_ref_unfreeze()`).
     fn unfreeze(&self) {
-        // Release: whoever gets a reference sees what was done.
+        // Release: pairs with the Acquire of whoever gets a reference next, who sees what was done.
         self.refcount.store(1, Ordering::Release);
     }
 

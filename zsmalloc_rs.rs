@@ -76,7 +76,7 @@ struct ZsmallocRs {
 
 impl kernel::Module for ZsmallocRs {
     fn init(module: &'static ThisModule) -> Result<Self> {
-        kapi::direct_map::init();
+        kapi::direct_map::init()?;
         kapi::memmap::init();
         let state = KBox::pin_init(State::new(kapi::global::chain()), GFP_KERNEL)?;
         let state = STATE.publish(state);

@@ -40,3 +40,8 @@ void *rust_helper_phys_to_virt(phys_addr_t addr)
 {
 	return phys_to_virt(addr);
 }
+
+phys_addr_t rust_helper_virt_to_phys(void *addr)
+{
+	return virt_to_phys(addr);
+}

@@ -8,20 +8,35 @@
 use super::{
     bindings,
     conv::{addr_of, ptr_at},
+    gfp::Gfp,
+    page_alloc,
 };
 use crate::logic::conv::u64_to_usize;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use kernel::prelude::*;
 
 /// Kernel address minus physical address of every byte of the direct map, modulo 2^64. Addresses
 /// have no KASAN tag, or the one that matches all.
 static OFFSET: AtomicUsize = AtomicUsize::new(0);
 
-/// Works out the offset of the direct map. Once, before anything else here is used.
-pub(crate) fn init() {
-    // SAFETY: Address arithmetic; nothing is accessed.
-    let start = unsafe { bindings::phys_to_virt(0) };
+/// Works out the offset of the direct map. Once, before anything else here is used. May sleep.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub(crate) fn init() -> Result {
+    // Memory that there is: arm64's has not to begin at 0, and its `__va()` is wrong for what is below.
+    let page = page_alloc::get(Gfp::KERNEL).ok_or(ENOMEM)?;
+    // SAFETY: An address in the direct map.
+    let phys = unsafe { bindings::virt_to_phys(page.as_ptr().cast()) };
+    // SAFETY: The page was just allocated, and is not used.
+    unsafe { page_alloc::put(page) };
+    // SAFETY: Address arithmetic; nothing is accessed. The address has no KASAN tag.
+    let virt = unsafe { bindings::phys_to_virt(phys) };
+    let offset = addr_of(virt).wrapping_sub(u64_to_usize(phys));
     // Relaxed: only this module's callers read it, and module init is ordered before them.
-    OFFSET.store(addr_of(start), Ordering::Relaxed);
+    OFFSET.store(offset, Ordering::Relaxed);
+    Ok(())
 }
 
 /// The kernel address of a physical address, `__va()`.

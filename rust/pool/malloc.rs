@@ -77,8 +77,11 @@ impl Pool {
                 self.pages_came(pages);
                 allocated
             }
-            // Somebody else was quicker. The page goes back now, without the lock.
-            Err((word, _)) => Err(word),
+            // Somebody else was quicker, so there may be room. The page goes back without the lock.
+            Err((word, more)) => {
+                drop(more);
+                class.lock().alloc(word)
+            }
         }
     }
 

@@ -53,4 +53,20 @@ require_setup() {
 	load_toolchain || die "no toolchain in $CACHE after the set-up; remove that folder and run 'make setup'"
 }
 
+# kernel_arch FLAVOUR: the kernel's name for what it runs on.
+kernel_arch() {
+	case $1 in
+	arm64) echo arm64 ;;
+	*) echo x86_64 ;;
+	esac
+}
+
+# kernel_image FLAVOUR: what is booted, inside of the kernel's build folder.
+kernel_image() {
+	case $1 in
+	arm64) echo arch/arm64/boot/Image ;;
+	*) echo arch/x86/boot/bzImage ;;
+	esac
+}
+
 load_toolchain || true

@@ -298,7 +298,7 @@ def header_of(script: Path) -> dict[str, str]:
 
 # The kernels that make test boots, and those of make soak (see scripts/kernel).
 FLAVOURS = ("normal", "debug")
-SOAK_FLAVOURS = ("builtin", "gcc", "rt", "numa")
+SOAK_FLAVOURS = ("builtin", "gcc", "rt", "numa", "arm64")
 
 # What make test leaves to make soak: long storms on the kernel that finds less in them, and the
 # comparison with C zsmalloc on the one that is slow.
@@ -521,11 +521,12 @@ class Session:
                 self.prepared[name] = "" if built else f"the {name} did not build"
             if self.prepared[name]:
                 return self.prepared[name]
-        name = "guest programs"
         if job.run is not run_in_vm:
             return ""
+        machine = [job.flavour] if job.flavour == "arm64" else []
+        name = " ".join([*machine, "guest programs"])
         if name not in self.prepared:
-            built = self.step(name, [str(ROOT / "tests/vm/prepare")])
+            built = self.step(name, [str(ROOT / "tests/vm/prepare"), *machine])
             self.prepared[name] = "" if built else f"the {name} did not build"
         return self.prepared[name]
 

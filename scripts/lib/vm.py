@@ -39,6 +39,9 @@ EXIT_NO_VM = 96
 # Lines of the log with their numbers, from 1.
 Lines = list[tuple[int, str]]
 
+# What is booted, of flavours for other machines than this; see kernel_image in scripts/lib/env.sh.
+IMAGES = {"arm64": "arch/arm64/boot/Image"}
+
 # Taint flags that only a report sets (see Documentation/admin-guide/tainted-kernels.rst).
 TAINTS = {5: "bad page", 7: "oops", 9: "warning", 14: "soft lockup"}
 
@@ -107,29 +110,57 @@ def say(text: str) -> None:
     print(f"[vm] {text}", file=sys.stderr, flush=True)
 
 
-def kernel_directory(flavour: str) -> Path:
-    """The build folder of a kernel flavour."""
+def path_from(*command: str) -> Path:
+    """The path that one of the project's scripts prints."""
+    script, *arguments = command
     run = subprocess.run(
-        [ROOT / "scripts/kernel", "path", flavour], stdout=subprocess.PIPE, text=True, check=False
+        [ROOT / "scripts" / script, *arguments], stdout=subprocess.PIPE, text=True, check=False
     )
     if run.returncode != 0:
         sys.exit(EXIT_NO_VM)
     return Path(run.stdout.strip())
 
 
+def machine_options(flavour: str, kernel: Path) -> tuple[list[str], list[str]]:
+    """virtme-ng's and QEMU's options for a machine of another kind than this one.
+
+    Programs of this machine do not run there, so the guest has a root of its own; the checkout and
+    the kernel's build folder are where they are here.
+    """
+    if flavour not in IMAGES:
+        return [], []
+    root = path_from("arm64_root")
+    for place in (ROOT, kernel, seen_by_guest(OUT, flavour), Path("/lib/modules")):
+        (root / str(place).lstrip("/")).mkdir(parents=True, exist_ok=True)
+    release = (kernel / "include/config/kernel.release").read_text(encoding="utf-8").strip()
+    modules = root / "lib/modules" / release
+    modules.unlink(missing_ok=True)
+    modules.symlink_to(kernel / ".virtme_mods/lib/modules/0.0.0")
+    options = ["--arch", "arm64", "--root", str(root)]
+    options += [f"--rodir={folder}={folder}" for folder in (ROOT, kernel)]
+    # A CPU that knows pages of 16 KiB.
+    return options, ["-cpu", "max"]
+
+
+def seen_by_guest(results: Path, flavour: str) -> Path:
+    """Where the guest has the folder for results: virtme-ng mounts it before the checkout."""
+    return Path("/results") if flavour in IMAGES else results
+
+
 def write_guest_script(results: Path, flavour: str, command: list[str]) -> Path:
-    """Write what the guest runs; the kernel command line is too short for it."""
+    """Write what the guest runs, which sees it there; the kernel command line is too short for it."""
+    seen = seen_by_guest(results, flavour)
     variables = {
         "ZSRS_BUILD": str(OUT / "build" / flavour),
         "ZSRS_KERNEL": flavour,
-        "ZSRS_RESULTS": str(results),
+        "ZSRS_RESULTS": str(seen),
     }
     passed_on = ("ZSRS_", "STORM_S", "DEMO_")
     variables.update(
         {name: value for name, value in os.environ.items() if name.startswith(passed_on)}
     )
     text = GUEST_SCRIPT.format(
-        results=shlex.quote(str(results)),
+        results=shlex.quote(str(seen)),
         environment="\n".join(
             f"export {name}={shlex.quote(value)}" for name, value in variables.items()
         ),
@@ -139,7 +170,7 @@ def write_guest_script(results: Path, flavour: str, command: list[str]) -> Path:
     script = results / ".guest.sh"
     script.write_text(text, encoding="utf-8")
     script.chmod(0o755)
-    return script
+    return seen / script.name
 
 
 def megabytes(text: str) -> int:
@@ -170,20 +201,23 @@ def vng_command(
     # CPUs of one socket on two nodes make the kernel warn.
     if arguments.nodes > 1:
         options += ["-smp", f"{cpus},sockets={arguments.nodes}"]
+    machine, cpu = machine_options(arguments.kernel, kernel)
+    options += cpu
     # Not by virtme-ng's own option: it leaves QEMU to guess the format.
     for disk in arguments.disk:
         options += ["-drive", f"if=virtio,format=raw,file={Path(disk).resolve()}"]
     command = ["vng", "--verbose", "--disable-kvm", "--force-9p", "--user", "root"]
     command += [
+        *machine,
         "--run",
-        str(kernel / "arch/x86/boot/bzImage"),
+        str(kernel / IMAGES.get(arguments.kernel, "arch/x86/boot/bzImage")),
         "--cpus",
         str(cpus),
         "--memory",
         arguments.memory,
     ]
     command += node_options(arguments.nodes, megabytes(arguments.memory), cpus)
-    command += [f"--rwdir={results}", f"--rodir=/usr/lib/udev/rules.d={ROOT}/scripts/lib/udev"]
+    command += [f"--rwdir={seen_by_guest(results, arguments.kernel)}={results}", f"--rodir=/usr/lib/udev/rules.d={ROOT}/scripts/lib/udev"]
     command += ["--append", KERNEL_ARGUMENTS]
     for text in arguments.append:
         command += ["--append", text]
@@ -313,7 +347,7 @@ def main() -> int:
     """Run one VM."""
     arguments = parse_arguments()
     name = arguments.name or arguments.kernel
-    kernel = kernel_directory(arguments.kernel)
+    kernel = path_from("kernel", "path", arguments.kernel)
     results = OUT / "vm" / f"{name}.d"
     results.mkdir(parents=True, exist_ok=True)
     log = OUT / "vm" / f"{name}.log"
