@@ -15,7 +15,7 @@
 #include "suites.h"
 #include "support.h"
 
-enum { MOST_OBJECTS = 300, MOST_PAGES = 16 };
+enum { MOST_OBJECTS = PAGE_SIZE / 8, MOST_PAGES = 16 };
 
 /* A pool with one full zspage. */
 struct zspage {

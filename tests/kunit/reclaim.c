@@ -21,7 +21,9 @@
 
 enum {
 	PER_ZSPAGE = 4,
-	QUARTER = PAGE_SIZE / PER_ZSPAGE - 8,
+	/* With its header the largest slot below a quarter of a page: 32 and a multiple of this. */
+	STEP = PAGE_SIZE / 256,
+	QUARTER = (PAGE_SIZE / PER_ZSPAGE - 32) / STEP * STEP + 32 - 8,
 	TRIES = 8,
 	/* A decision of a case: say that the object was freed, and do not free it. */
 	KEEP_SILENTLY = 1,

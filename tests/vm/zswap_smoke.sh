@@ -24,6 +24,8 @@ for compressor in $(pick "lzo lz4 zstd" lzo); do
 	peak_while $hog zswap_counter stored_pages
 	expect_success $hog "pages came back wrong, or the hog failed"
 	expect_no_oom_kill "$group"
+	# The hog's pages have 4096 bytes.
+	PEAK=$((PEAK * $(getconf PAGESIZE) / 4096))
 	note "$compressor: $PEAK of $pages pages in zswap at the peak," \
 		"$(value "$group/memory.stat" zswpout) out, $(value "$group/memory.stat" zswpin) in"
 	[ "$PEAK" -ge $((pages / 4)) ] ||
