@@ -113,6 +113,7 @@ impl Pool {
         let class = self.class();
         let mut all = self.buddy.lock().unwrap().clone();
         for frame in &all {
+            self.audit_references(*frame, 0);
             assert_eq!(
                 self.frames[*frame].zspage.get(),
                 NONE,
@@ -124,6 +125,7 @@ impl Pool {
                 continue;
             }
             for (place, frame) in zspage.frames.iter().enumerate() {
+                self.audit_references(*frame, 1);
                 let next = zspage.frames.get(place + 1).copied().unwrap_or(NONE);
                 assert_eq!(
                     self.frames[*frame].zspage.get(),
@@ -139,6 +141,13 @@ impl Pool {
         all.dedup();
         assert_eq!(all.len(), count, "a page has two owners");
         assert_eq!(count, self.total_frames, "pages are lost");
+    }
+
+    /// A page has the references that it should.
+    fn audit_references(&self, frame: usize, count: usize) {
+        let page = &self.frames[frame];
+        assert_eq!(page.references.count(), count, "references are lost");
+        assert!(!page.is_locked(), "somebody still has a page locked");
     }
 
     /// On the LRU if and only if listed and not empty.

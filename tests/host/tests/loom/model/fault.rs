@@ -33,8 +33,10 @@ pub(crate) enum Fault {
     CompactGivesUp,
     /// M5: compaction goes on with the zspages it had before it dropped the class lock.
     CompactKeepsZspages,
-    /// S1: shortening takes no page locks.
-    ShortenTakesNoPageLocks,
+    /// M4, L1: our reference to the new page is taken once others find the page.
+    MoveGetsLate,
+    /// S1: shortening does not hold the pages that it cuts off.
+    ShortenHoldsNoPages,
     /// S2: malloc appends its page without a look at how long the zspage is by now.
     LengthenUnchecked,
     /// P1: promotion takes the slot without the lock of the class of larger slots.
@@ -57,14 +59,22 @@ pub(crate) enum Fault {
     FreeChecksLockEarly,
     /// F1: free does not look at LOCK.
     FreeIgnoresLock,
-    /// F3: the pages of an empty zspage are freed without their locks.
-    FreeTakesNoPageLocks,
-    /// F3: an empty zspage whose pages cannot be locked is left to nobody.
+    /// F3: the pages of an empty zspage are freed by somebody who does not hold them.
+    FreeHoldsNoPages,
+    /// F3: an empty zspage whose pages cannot be held is left to nobody.
     FreeKicksNobody,
     /// F4: the worker waits for a page and does not look again which pages the zspage has.
     WorkerKeepsPages,
-    /// L3: pages are set movable without their locks.
-    NewPagesUnlocked,
+    /// L1: a page is frozen whatever references others have.
+    FreezeAnyway,
+    /// Pairs: a page is frozen without Acquire.
+    FreezeRelaxed,
+    /// Pairs: a frozen page gets our reference back without Release.
+    UnfreezeRelaxed,
+    /// L2: a page is let go of before it is unmovable.
+    RetireLetsGoFirst,
+    /// L3: pages are set movable by somebody who does not hold them.
+    NewPagesNotHeld,
     /// R1: reclaim does not look again at what it picked without the class lock.
     PickUnchecked,
     /// R1: malloc uses a zspage under reclaim.

@@ -4,7 +4,6 @@
 
 use super::{
     fault::Fault,
-    memory::{PageLock, NONE},
     pool::{Class, ClassLock, Handle, Pool, State},
 };
 use loom::sync::atomic::Ordering;
@@ -93,36 +92,20 @@ impl Pool {
     pub(crate) fn release(&self, mut class: ClassLock<'_>, number: usize) {
         self.lru_remove(number);
         let frames = class.zspages[number].frames.clone();
-        if self.breaks(Fault::FreeTakesNoPageLocks) {
-            class.zspages[number].state = State::Gone;
-            drop(class);
-            return frames
-                .into_iter()
-                .for_each(|frame| self.discard(frame, number, None));
+        let holds = self.hold_pages(&frames, Fault::FreeHoldsNoPages);
+        match holds.map_err(|locked| self.get(locked)) {
+            Ok(holds) => {
+                class.zspages[number].state = State::Gone;
+                drop(class);
+                self.discard(&frames, number, holds);
+            }
+            Err(locked) => {
+                class.zspages[number].state = State::Listed;
+                class.kicked |= !self.breaks(Fault::FreeKicksNobody);
+                drop(class);
+                drop(locked);
+            }
         }
-        let Ok(locks) = self.lock_pages(&frames) else {
-            class.zspages[number].state = State::Listed;
-            class.kicked |= !self.breaks(Fault::FreeKicksNobody);
-            return;
-        };
-        class.zspages[number].state = State::Gone;
-        drop(class);
-        self.discard_all(&frames, number, locks);
-    }
-
-    /// L2: gives back a page of ours.
-    pub(crate) fn discard(&self, frame: usize, zspage: usize, lock: Option<PageLock<'_>>) {
-        let page = &self.frames[frame];
-        assert_eq!(
-            page.zspage.get(),
-            zspage,
-            "a page is freed that is not the zspage's"
-        );
-        page.movable.set(false);
-        page.zspage.set(NONE);
-        drop(lock);
-        page.poison();
-        self.buddy.lock().unwrap().push(frame);
     }
 
     /// F4: the worker, which frees all empty zspages and waits for those who have a page of one
@@ -136,19 +119,20 @@ impl Pool {
                 return freed;
             };
             let frames = class.zspages[number].frames.clone();
-            match self.lock_pages(&frames) {
-                Ok(locks) => {
+            let holds = self.hold_pages(&frames, Fault::FreeHoldsNoPages);
+            match holds.map_err(|locked| self.get(locked)) {
+                Ok(holds) => {
                     class.zspages[number].state = State::Gone;
                     drop(class);
-                    self.discard_all(&frames, number, locks);
+                    self.discard(&frames, number, holds);
                     freed = true;
                 }
                 Err(locked) => {
                     drop(class);
-                    self.frames[locked].wait_unlocked();
+                    locked.wait_unlocked();
                     if self.breaks(Fault::WorkerKeepsPages) {
-                        let locks = frames.iter().map(|frame| self.frames[*frame].lock());
-                        self.discard_all(&frames, number, locks.collect());
+                        let holds = self.hold_pages(&frames, Fault::FreeHoldsNoPages);
+                        self.discard(&frames, number, holds.unwrap_or_default());
                         return true;
                     }
                 }
@@ -160,18 +144,5 @@ impl Pool {
     fn empty(class: &Class) -> Option<usize> {
         let mut zspages = class.zspages.iter();
         zspages.position(|zspage| zspage.state == State::Listed && zspage.slots.is_empty())
-    }
-
-    /// Locks all pages, or none: then the first one that somebody has locked is returned.
-    pub(crate) fn lock_pages(&self, frames: &[usize]) -> Result<Vec<PageLock<'_>>, usize> {
-        let lock = |frame: &usize| self.frames[*frame].try_lock().ok_or(*frame);
-        frames.iter().map(lock).collect()
-    }
-
-    /// Gives back all pages of a zspage, which are locked.
-    fn discard_all(&self, frames: &[usize], zspage: usize, locks: Vec<PageLock<'_>>) {
-        for (frame, lock) in frames.iter().zip(locks) {
-            self.discard(*frame, zspage, Some(lock));
-        }
     }
 }

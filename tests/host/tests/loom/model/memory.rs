@@ -2,6 +2,7 @@
 
 //! Physical memory: frames of cells that loom watches.
 
+use super::hold::References;
 use loom::{
     cell::UnsafeCell,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -100,7 +101,9 @@ pub(crate) struct Frame {
     /// PG_locked. A bit that is set and cleared by read-modify-writes, as in the kernel. (Loom's
     /// `Mutex::try_lock` reports deadlocks that are none.)
     locked: AtomicBool,
-    /// The core may move it. Guarded by the page lock.
+    /// Who has references to it.
+    pub(crate) references: References,
+    /// The core may move it. Written by who holds the page, read under the page lock.
     pub(crate) movable: Cell<bool>,
     /// The next page of the chain.
     pub(crate) next: Cell<usize>,
@@ -130,6 +133,7 @@ impl Frame {
     pub(crate) fn new() -> Self {
         Self {
             locked: AtomicBool::new(false),
+            references: References::none(),
             movable: Cell::new(false),
             next: Cell::new(NONE),
             zspage: Cell::new(NONE),
@@ -154,12 +158,16 @@ impl Frame {
         }
     }
 
-    /// Waits until nobody has the page's lock, without taking it. A read-modify-write: see
-    /// [`HandleWord`].
+    /// Waits until nobody has the page's lock, without taking it.
     pub(crate) fn wait_unlocked(&self) {
-        while self.locked.fetch_or(false, Ordering::Acquire) {
+        while self.is_locked() {
             thread::yield_now();
         }
+    }
+
+    /// Somebody has the page's lock. A read-modify-write: see [`HandleWord`].
+    pub(crate) fn is_locked(&self) -> bool {
+        self.locked.fetch_or(false, Ordering::Acquire)
     }
 
     /// The header at a granule.

@@ -5,6 +5,8 @@
 pub(crate) mod audit;
 pub(crate) mod fault;
 pub(crate) mod free;
+pub(crate) mod hold;
+pub(crate) mod isolate;
 pub(crate) mod map;
 pub(crate) mod memory;
 pub(crate) mod movers;

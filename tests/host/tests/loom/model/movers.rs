@@ -4,7 +4,7 @@
 
 use super::{
     fault::Fault,
-    memory::{PageLock, GRANULE, GRANULES, PAGE_SHIFT},
+    memory::{GRANULE, GRANULES, PAGE_SHIFT},
     pool::{Class, Handle, Pool, State, Zspage, CLASS},
 };
 use loom::{sync::atomic::Ordering, thread};
@@ -18,21 +18,6 @@ use zsmalloc_logic_tests::logic::{
 /// Most objects that compaction moves before it drops the class lock.
 const BUDGET: usize = 1;
 
-/// How a migration ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Migrated {
-    /// The page is at another place.
-    Moved,
-    /// An object is in use.
-    Busy,
-    /// The page was freed meanwhile, or cannot be moved.
-    NotOurs,
-    /// There is no free frame.
-    NoMemory,
-    /// Somebody has the page locked, who is not waited for.
-    Locked,
-}
-
 /// An object whose word a mover has locked.
 struct Held {
     /// Its slot.
@@ -44,73 +29,31 @@ struct Held {
 }
 
 impl Pool {
-    /// M3 and M4: moves a page to a free frame, as the core would ask for it without waiting.
-    pub(crate) fn migrate(&self, old: usize) -> Migrated {
-        self.migrate_in(1, old)
-    }
-
-    /// The same where the core would like us to wait: so many tries, with the page locks held.
-    pub(crate) fn migrate_in(&self, tries: usize, old: usize) -> Migrated {
-        let Some(new) = self.take_frame(old) else {
-            return Migrated::NoMemory;
-        };
-        let old_lock = self.frames[old].lock();
-        self.migrate_to(tries, (old, old_lock), new)
-    }
-
-    /// [`Self::migrate`] as the core asks for it when it does not wait for the page lock either.
-    pub(crate) fn migrate_async(&self, old: usize) -> Migrated {
-        let Some(new) = self.take_frame(old) else {
-            return Migrated::NoMemory;
-        };
-        let Some(old_lock) = self.frames[old].try_lock() else {
-            self.buddy.lock().unwrap().push(new);
-            return Migrated::Locked;
-        };
-        self.migrate_to(1, (old, old_lock), new)
-    }
-
-    /// Moves a page whose lock is held to a free frame.
-    fn migrate_to(
-        &self,
-        tries: usize,
-        (old, old_lock): (usize, PageLock<'_>),
-        new: usize,
-    ) -> Migrated {
-        let new_lock = self.frames[new].lock();
+    /// M3 and M4: moves a page to another frame, in so many tries. The core has both pages locked,
+    /// and a reference to each. False if an object is in use.
+    pub(crate) fn migrate_page(&self, tries: usize, old: usize, new: usize) -> bool {
+        // Ours, beside the core's, before others find the page.
+        let early = (!self.breaks(Fault::MoveGetsLate)).then(|| self.get(new));
         let mut moved = self.move_page(old, new);
         for _ in 1..tries {
-            if moved != Err(Migrated::Busy) {
+            if moved.is_some() {
                 break;
             }
             thread::yield_now();
             moved = self.move_page(old, new);
         }
-        drop(new_lock);
-        match moved {
-            Ok(zspage) => {
-                self.discard(old, zspage, Some(old_lock));
-                Migrated::Moved
-            }
-            Err(why) => {
-                self.buddy.lock().unwrap().push(new);
-                why
-            }
-        }
+        let Some(zspage) = moved else {
+            return false;
+        };
+        early.unwrap_or_else(|| self.get(new)).keep();
+        self.frames[old].movable.set(false);
+        self.strip(old, zspage);
+        assert!(!self.put(old), "the core has lost its reference");
+        true
     }
 
-    /// A free frame to move a page to: another one, in case that the page was freed meanwhile.
-    fn take_frame(&self, old: usize) -> Option<usize> {
-        let mut buddy = self.buddy.lock().unwrap();
-        let at = buddy.iter().rposition(|frame| *frame != old)?;
-        Some(buddy.remove(at))
-    }
-
-    /// Moves a page whose lock is held. Returns its zspage.
-    fn move_page(&self, old: usize, new: usize) -> Result<usize, Migrated> {
-        if !self.frames[old].movable.get() {
-            return Err(Migrated::NotOurs);
-        }
+    /// Moves a page, unless an object on it is in use. Returns its zspage.
+    fn move_page(&self, old: usize, new: usize) -> Option<usize> {
         // The page lock pins the zspage.
         let number = self.frames[old].zspage.get();
         let mut class = self.class();
@@ -120,7 +63,7 @@ impl Pool {
             .iter()
             .position(|frame| *frame == old)
             .unwrap();
-        let held = self.lock_overlapping(zspage, place).ok_or(Migrated::Busy)?;
+        let held = self.lock_overlapping(zspage, place)?;
         if !self.breaks(Fault::MoveStoresWordsFirst) {
             self.frames[new].copy_from(&self.frames[old]);
         }
@@ -138,7 +81,7 @@ impl Pool {
             }
             drop(class);
         }
-        Ok(number)
+        Some(number)
     }
 
     /// Locks the words of all objects with a byte on a page; none if one of them is in use.

@@ -4,6 +4,7 @@
 
 use super::{
     fault::Fault,
+    hold::Reference,
     memory::{Frame, HandleWord, GRANULE, NONE, PAGE_SHIFT},
 };
 use loom::sync::{atomic::Ordering, Mutex, MutexGuard};
@@ -302,11 +303,11 @@ impl Pool {
         number
     }
 
-    /// L3: sets a page of ours movable under its lock. A page whose lock somebody has for reasons of
+    /// L3: holds a page of ours and sets it movable. A page whose lock somebody has for reasons of
     /// his own stays where it is.
     pub(crate) fn set_movable(&self, frame: usize) {
-        let lock = self.frames[frame].try_lock();
-        if lock.is_some() || self.breaks(Fault::NewPagesUnlocked) {
+        let hold = self.try_hold(frame, Fault::NewPagesNotHeld);
+        if hold.is_some() {
             self.frames[frame].movable.set(true);
         }
     }
@@ -340,11 +341,18 @@ impl Pool {
         let frames: Vec<usize> = buddy.split_off(left).into_iter().rev().collect();
         drop(buddy);
         for (place, frame) in frames.iter().enumerate() {
-            self.frames[*frame]
-                .next
+            let page = &self.frames[*frame];
+            self.first(*frame).keep();
+            page.next
                 .set(frames.get(place + 1).copied().unwrap_or(NONE));
         }
         Some(frames)
+    }
+
+    /// Takes a page from the buddy.
+    pub(crate) fn alloc_page(&self) -> Option<Reference<'_>> {
+        let frame = self.buddy.lock().unwrap().pop()?;
+        Some(self.first(frame))
     }
 
     /// Allocates an object in a zspage that has room.

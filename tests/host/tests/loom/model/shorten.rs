@@ -2,8 +2,8 @@
 
 //! Zspages that give up their last pages, and get them back.
 //!
-//! S1: the page locks of the last pages are tried under the class lock, then the LOCK of each object
-//! there, which moves. The pages leave the chain under the lock and are freed without it.
+//! S1: under the class lock the last pages are held, and the LOCK of each object there taken, which
+//! moves. The pages leave the chain under the lock and are freed without it.
 //! S2: malloc allocates the page that comes next without the lock, and looks again under the lock
 //! whether it is the one.
 //! S3: a page that comes is movable from then on, as the pages of a new zspage are (L3).
@@ -28,13 +28,9 @@ impl Pool {
             Some(tail) if kept != 0 && !tail.is_empty() => tail.to_vec(),
             _ => return 0,
         };
-        let mut locks = Vec::new();
-        if !self.breaks(Fault::ShortenTakesNoPageLocks) {
-            match self.lock_pages(&tail) {
-                Ok(taken) => locks = taken,
-                Err(_) => return 0,
-            }
-        }
+        let Ok(holds) = self.hold_pages(&tail, Fault::ShortenHoldsNoPages) else {
+            return 0;
+        };
         let slots = self.geometry.slots_on(PAGE_SHIFT, kept);
         let end = self.geometry.start_of(slots);
         if !self.move_down(&mut class, number, end) {
@@ -47,10 +43,7 @@ impl Pool {
         self.frames[zspage.frames[kept - 1]].next.set(NONE);
         zspage.slots.resize(&self.geometry, slots);
         drop(class);
-        let mut locks = locks.into_iter();
-        for frame in &tail {
-            self.discard(*frame, number, locks.next());
-        }
+        self.discard(&tail, number, holds);
         tail.len()
     }
 
@@ -138,10 +131,10 @@ impl Pool {
     /// says which zspage and place that was when the class lock was dropped. False if there is no page,
     /// or no zspage that lacks just this.
     pub(crate) fn malloc_longer(&self, was: (usize, usize), handle: Handle) -> bool {
-        let Some(frame) = self.buddy.lock().unwrap().pop() else {
+        let Some(page) = self.alloc_page() else {
             return false;
         };
-        self.frames[frame].next.set(NONE);
+        self.frames[page.frame()].next.set(NONE);
         let mut class = self.class();
         let now = if self.breaks(Fault::LengthenUnchecked) {
             Some(was)
@@ -150,10 +143,10 @@ impl Pool {
         };
         let Some((number, place)) = now else {
             drop(class);
-            self.buddy.lock().unwrap().push(frame);
             return false;
         };
-        self.append(&mut class.zspages[number], number, frame);
+        self.append(&mut class.zspages[number], number, page.frame());
+        page.keep();
         let slots = self.geometry.slots_on(PAGE_SHIFT, place + 1);
         class.zspages[number].slots.resize(&self.geometry, slots);
         self.alloc_in(&mut class, number, handle);

@@ -116,21 +116,26 @@ fn free_last_and_migrate(fault: Option<Fault>, seen: &Seen) {
 
 #[test]
 fn an_empty_zspage_goes_at_once_or_by_the_worker() {
-    holds(free_last_and_migrate, &["Moved", "NotOurs", "\"worker\""]);
+    let outcomes = ["Moved", "NotOurs", "TooLate", "\"worker\""];
+    holds(free_last_and_migrate, &outcomes);
 }
 
 rejects! { free_last_and_migrate:
-    pages_are_freed_under_their_locks(FreeTakesNoPageLocks) => "Causality violation",
+    pages_are_freed_by_who_holds_them(FreeHoldsNoPages) => "Causality violation",
     the_worker_must_be_kicked(FreeKicksNobody) => "an empty zspage is left to nobody",
+    a_page_that_moves_must_not_be_frozen(FreezeAnyway) => "Causality violation",
+    our_reference_comes_before_others_find_the_page(MoveGetsLate) => "somebody has locked",
 }
 
 /// A pool with a zspage of two pages that is left to the worker, and a free frame.
 fn left_to_the_worker(fault: Option<Fault>) -> Arc<Pool> {
     let pool = Pool::new(Shape::Chain2, &[0, 1, 3], 2, fault).shared();
     let handle = object(&pool, 1);
-    let lock = pool.frames[1].lock();
+    let other = pool.try_get(1).expect("the page is not held");
+    let lock = other.lock();
     pool.free(handle);
     drop(lock);
+    drop(other);
     pool.audit(&[]);
     pool
 }
@@ -151,7 +156,7 @@ fn work_and_migrate(fault: Option<Fault>, seen: &Seen) {
 
 #[test]
 fn the_worker_frees_what_the_page_became() {
-    holds(work_and_migrate, &["Moved", "NotOurs"]);
+    holds(work_and_migrate, &["Moved", "NotOurs", "TooLate"]);
 }
 
 rejects! { work_and_migrate:
@@ -194,7 +199,8 @@ fn malloc_may_have_what_the_worker_has_not() {
 
 /// A page is freed and used again while the core looks whether it can move it.
 fn reuse_and_migrate(fault: Option<Fault>, seen: &Seen) {
-    let pool = Pool::new(Shape::Page, &[0, 1], 1, fault).shared();
+    // One for the core, and one for the new object while the core has the old page, too.
+    let pool = Pool::new(Shape::Page, &[0, 1, 2], 1, fault).shared();
     let old = object(&pool, 1);
     let mover = start(&pool, |pool| pool.migrate(0));
     pool.free(old);
@@ -206,9 +212,73 @@ fn reuse_and_migrate(fault: Option<Fault>, seen: &Seen) {
 
 #[test]
 fn a_page_may_come_back_at_once() {
-    holds_bounded(reuse_and_migrate, &["Moved", "Busy", "NotOurs"]);
+    holds_bounded(reuse_and_migrate, &["Moved", "Busy", "NotOurs", "TooLate"]);
 }
 
 rejects! { reuse_and_migrate:
-    pages_become_movable_under_their_locks(NewPagesUnlocked) => "Causality violation",
+    pages_become_movable_by_who_holds_them(NewPagesNotHeld) => "Causality violation",
+}
+
+/// The last object of a zspage goes while the core isolates its page and puts it back.
+fn free_last_and_isolate(fault: Option<Fault>, seen: &Seen) {
+    let pool = Pool::new(Shape::Page, &[0], 1, fault).shared();
+    let handle = object(&pool, 1);
+    let core = start(&pool, |pool| {
+        let isolated = pool.isolate(0);
+        isolated.map(|page| pool.put_back(page))
+    });
+    pool.free(handle);
+    seen.note(core.join().unwrap());
+    while pool.work() {
+        seen.note("worker");
+    }
+    pool.audit(&[]);
+}
+
+#[test]
+fn the_core_has_a_page_or_comes_too_late() {
+    // Ok(true): the core is the last to have the page.
+    let outcomes = [
+        "Ok(false)",
+        "Ok(true)",
+        "Err(NotOurs)",
+        "Err(Locked)",
+        "Err(TooLate)",
+        "\"worker\"",
+    ];
+    holds(free_last_and_isolate, &outcomes);
+}
+
+rejects! { free_last_and_isolate:
+    freezing_must_acquire(FreezeRelaxed) => "Causality violation",
+    a_page_is_given_up_with_release(UnfreezeRelaxed) => "Causality violation",
+    a_frozen_page_becomes_unmovable_first(RetireLetsGoFirst) => "Causality violation",
+}
+
+/// The last object of a zspage goes while its page is isolated: there is no freezing it.
+fn free_what_is_isolated(fault: Option<Fault>, seen: &Seen) {
+    let pool = Pool::new(Shape::Page, &[0], 1, fault).shared();
+    let handle = object(&pool, 1);
+    let page = pool.isolate(0).expect("the page is not held");
+    let freer = start(&pool, move |pool| pool.free(handle));
+    seen.note(pool.put_back(page));
+    seen.note(freer.join().unwrap());
+    while pool.work() {
+        seen.note("worker");
+    }
+    pool.audit(&[]);
+}
+
+#[test]
+fn an_isolated_page_is_freed_under_its_lock() {
+    // True: the core is the last to have the page.
+    holds(
+        free_what_is_isolated,
+        &["true", "false", "Free", "\"worker\""],
+    );
+}
+
+rejects! { free_what_is_isolated:
+    an_isolated_page_must_not_be_frozen(FreezeAnyway) => "Causality violation",
+    a_locked_page_becomes_unmovable_first(RetireLetsGoFirst) => "Causality violation",
 }

@@ -215,3 +215,34 @@ fn neighbouring_pages_may_move_at_once() {
 rejects! { two_migrations:
     each_of_two_movers_must_lock_words(MoveWithoutLock) => "Causality violation",
 }
+
+/// A page moves, and the one that it becomes is asked to move on, while its only object is freed.
+fn move_on(fault: Option<Fault>, seen: &Seen) {
+    let pool = Pool::new(Shape::Page, &[0, 1, 2], 1, fault).shared();
+    let handle = object(&pool, 1);
+    let one = start(&pool, |pool| pool.migrate(0));
+    let two = start(&pool, |pool| pool.migrate_async(1));
+    pool.free(handle);
+    seen.note((one.join().unwrap(), two.join().unwrap()));
+    while pool.work() {}
+    pool.audit(&[]);
+}
+
+#[test]
+fn a_page_that_moved_may_move_on() {
+    holds_bounded(
+        move_on,
+        &[
+            "(Moved, Moved)",
+            "(Moved, Locked)",
+            "(Moved, NotOurs)",
+            "(Moved, TooLate)",
+            "(NotOurs, NotOurs)",
+            "(TooLate, TooLate)",
+        ],
+    );
+}
+
+rejects! { move_on:
+    a_page_that_moved_has_our_reference(MoveGetsLate) => "somebody has locked",
+}

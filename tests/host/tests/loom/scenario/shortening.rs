@@ -56,11 +56,44 @@ fn shorten_and_migrate(fault: Option<Fault>, seen: &Seen) {
 
 #[test]
 fn a_last_page_moves_or_goes() {
-    holds(shorten_and_migrate, &["0", "1", "Moved", "NotOurs"]);
+    let outcomes = ["0", "1", "Moved", "NotOurs", "TooLate"];
+    holds(shorten_and_migrate, &outcomes);
 }
 
 rejects! { shorten_and_migrate:
-    last_pages_are_freed_under_their_locks(ShortenTakesNoPageLocks) => "Causality violation",
+    last_pages_are_freed_by_who_holds_them(ShortenHoldsNoPages) => "Causality violation",
+}
+
+/// A zspage gives up its last page while that is isolated and put back.
+fn shorten_and_isolate(fault: Option<Fault>, seen: &Seen) {
+    let (pool, left) = crossing(fault);
+    let core = start(&pool, |pool| {
+        let isolated = pool.isolate(2);
+        isolated.map(|page| pool.put_back(page))
+    });
+    seen.note(pool.shorten());
+    seen.note(core.join().unwrap());
+    fill_up(&pool, vec![(left, 2)]);
+}
+
+#[test]
+fn a_last_page_goes_though_it_is_isolated() {
+    // Ok(true): the core is the last to have the page.
+    let outcomes = [
+        "0",
+        "1",
+        "Ok(false)",
+        "Ok(true)",
+        "Err(NotOurs)",
+        "Err(Locked)",
+        "Err(TooLate)",
+    ];
+    holds(shorten_and_isolate, &outcomes);
+}
+
+rejects! { shorten_and_isolate:
+    an_isolated_last_page_must_not_be_frozen(FreezeAnyway) => "Causality violation",
+    a_last_page_becomes_unmovable_first(RetireLetsGoFirst) => "Causality violation",
 }
 
 /// A page that stays moves while those after it go.
@@ -153,12 +186,13 @@ fn a_last_page_moves_or_goes_or_is_used() {
             "(1, Moved)",
             "(1, Busy)",
             "(1, NotOurs)",
+            "(1, TooLate)",
         ],
     );
 }
 
 rejects! { shorten_migrate_and_map:
-    last_pages_are_freed_under_their_locks_always(ShortenTakesNoPageLocks) => "Causality violation",
+    last_pages_are_always_freed_by_who_holds_them(ShortenHoldsNoPages) => "Causality violation",
 }
 
 /// Two threads would like a zspage to give up the same page, which a third one needs.
@@ -266,11 +300,13 @@ fn lengthen_and_migrate(fault: Option<Fault>, seen: &Seen) {
 
 #[test]
 fn a_page_that_comes_may_move_at_once() {
-    holds(lengthen_and_migrate, &["Moved", "Busy", "NotOurs"]);
+    let outcomes = ["Moved", "Busy", "NotOurs", "TooLate"];
+    holds(lengthen_and_migrate, &outcomes);
 }
 
 rejects! { lengthen_and_migrate:
-    pages_that_come_become_movable_under_their_locks(NewPagesUnlocked) => "Causality violation",
+    pages_that_come_become_movable_by_who_holds_them(NewPagesNotHeld) => "Causality violation",
+    pages_that_come_are_let_go_with_release(UnfreezeRelaxed) => "Causality violation",
 }
 
 /// The last object of a zspage that lacks pages is freed while a page is allocated for it.
