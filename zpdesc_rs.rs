@@ -299,12 +299,18 @@ impl Zpdesc {
     /// Holds the page, so that nobody isolates or replaces it: freezes its references
     /// (`page_ref_freeze()`), or takes the page lock (`zpdesc_trylock`) if there are more than ours.
     /// False if somebody has that. Any context.
+    ///
+    /// One at a time holds a page: under its class's lock, or because nobody else of ours knows it.
     #[must_use]
     pub(crate) fn try_hold(&self) -> bool {
         // Acquire: pairs with the Release of whoever gave up the reference before.
-        let frozen = (self.refcount).compare_exchange(1, 0, Ordering::Acquire, Ordering::Relaxed);
-        // Acquire: pairs with the Release of `folio_unlock()`.
-        frozen.is_ok() || self.flags.fetch_or(LOCKED, Ordering::Acquire) & LOCKED == 0
+        match (self.refcount).compare_exchange(1, 0, Ordering::Acquire, Ordering::Relaxed) {
+            Ok(_) => true,
+            // Not by us alone: that would be held twice.
+            Err(0) => false,
+            // Acquire: pairs with the Release of `folio_unlock()`.
+            Err(_) => self.flags.fetch_or(LOCKED, Ordering::Acquire) & LOCKED == 0,
+        }
     }
 
     /// Lets go of the page, which is held.

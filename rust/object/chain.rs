@@ -240,10 +240,12 @@ impl Chain {
     pub(super) fn set_movable<T: movable::Operations>(&self, from: usize) {
         #[cfg(CONFIG_COMPACTION)]
         {
+            // Not looked at again: once the first page is movable, it may change.
+            let huge = self.first.get().is_huge();
             let mut next = Some(self.page(from));
             while let Some(zpdesc) = next {
                 // Before it is movable: a page that was replaced links to nothing.
-                next = self.after(zpdesc);
+                next = if huge { None } else { zpdesc.next() };
                 if zpdesc.try_hold() {
                     zpdesc.set_movable(movable::Table::<T>::OPS);
                     zpdesc.let_go();

@@ -217,7 +217,10 @@ def vng_command(
         arguments.memory,
     ]
     command += node_options(arguments.nodes, megabytes(arguments.memory), cpus)
-    command += [f"--rwdir={seen_by_guest(results, arguments.kernel)}={results}", f"--rodir=/usr/lib/udev/rules.d={ROOT}/scripts/lib/udev"]
+    command += [
+        f"--rwdir={seen_by_guest(results, arguments.kernel)}={results}",
+        f"--rodir=/usr/lib/udev/rules.d={ROOT}/scripts/lib/udev",
+    ]
     command += ["--append", KERNEL_ARGUMENTS]
     for text in arguments.append:
         command += ["--append", text]
