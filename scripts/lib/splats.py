@@ -33,7 +33,9 @@ HEADS = re.compile(
 # Lines that the above would take for reports and that are none.
 HARMLESS = re.compile(
     r"""
-      Command\ line: | virtme | kasan:\ .*initialized | oops=panic | panic_on
+      # Races between others: a report about ours names the module in its first line.
+      BUG:\ KCSAN:\ (?!.*\[(?:zsmalloc|zsrs))
+    | Command\ line: | virtme | kasan:\ .*initialized | oops=panic | panic_on
     | RCU\ .*[Ss]tall\ warn | rcu:.*(?:stall\ detection|suppress|RCU\ lockdep\ checking\ is\ enabled)
     | kasan_multi_shot | rcu_cpu_stall_timeout
     """,

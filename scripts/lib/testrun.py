@@ -298,7 +298,7 @@ def header_of(script: Path) -> dict[str, str]:
 
 # The kernels that make test boots, and those of make soak (see scripts/kernel).
 FLAVOURS = ("normal", "debug")
-SOAK_FLAVOURS = ("builtin", "gcc", "rt", "numa", "arm64")
+SOAK_FLAVOURS = ("builtin", "gcc", "rt", "numa", "arm64", "kcsan")
 
 # What make test leaves to make soak: long storms on the kernel that finds less in them, and the
 # comparison with C zsmalloc on the one that is slow.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours= soak=normal,debug timeout=900 memory=512M cpus=2
+# vm: flavours= soak=normal,debug,kcsan timeout=900 memory=512M cpus=2
 #
 # Storm: objects are written, read, compared and freed on two CPUs while
 # everything that can moves them: memory compaction, compaction of the pool by

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours=normal,gcc,rt,arm64 timeout=480 memory=1G cpus=2 disk=512M
+# vm: flavours=normal,gcc,rt,arm64,kcsan timeout=480 memory=1G cpus=2 disk=512M
 #
 # The type of zswap's pool is changed again and again while programs swap:
 # pages stored in one allocator are loaded from it while new ones go to the

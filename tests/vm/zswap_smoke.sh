@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours=normal,gcc,rt,arm64 timeout=420 memory=1G cpus=2 disk=512M
+# vm: flavours=normal,gcc,rt,arm64,kcsan timeout=420 memory=1G cpus=2 disk=512M
 #
 # Memory is swapped through zswap on zsmalloc_rs and every byte comes back; the
 # pool empties, and nothing is left after unloading.
