@@ -45,7 +45,7 @@ pub(crate) const MAX_PAGES: usize = u32_to_usize(MAX_CHAIN);
 /// The descriptor of one page.
 ///
 /// Fields are atomics because the memory-management core reads some of them at any time; all
-/// accesses are relaxed. What makes them consistent is the owning class's lock, or the word lock
+/// accesses are relaxed, but those that hold a page. What makes them consistent is the owning class's lock, or the word lock
 /// of an object that lies on the page (`Documentation/locking.rst`).
 #[repr(C)]
 pub(crate) struct Zpdesc {
@@ -303,14 +303,11 @@ impl Zpdesc {
     /// One at a time holds a page: under its class's lock, or because nobody else of ours knows it.
     #[must_use]
     pub(crate) fn try_hold(&self) -> bool {
+        let references = &self.refcount;
         // Acquire: pairs with the Release of whoever gave up the reference before.
-        match (self.refcount).compare_exchange(1, 0, Ordering::Acquire, Ordering::Relaxed) {
-            Ok(_) => true,
-            // Not by us alone: that would be held twice.
-            Err(0) => false,
-            // Acquire: pairs with the Release of `folio_unlock()`.
-            Err(_) => self.flags.fetch_or(LOCKED, Ordering::Acquire) & LOCKED == 0,
-        }
+        let frozen = references.compare_exchange(1, 0, Ordering::Acquire, Ordering::Relaxed);
+        // Acquire: pairs with the Release of `folio_unlock()`.
+        frozen.is_ok() || self.flags.fetch_or(LOCKED, Ordering::Acquire) & LOCKED == 0
     }
 
     /// Lets go of the page, which is held.
@@ -385,14 +382,14 @@ impl Zpdesc {
         unsafe { bindings::put_page(self.page()) };
     }
 
-    /// Leaves the page, which may be frozen, to nobody: for ever.
-    pub(crate) fn leak(&self) {
+    /// Makes our reference to the page, which was retired, one again if it is frozen.
+    pub(crate) fn thaw(&self) {
         if self.is_frozen() {
             self.unfreeze();
         }
     }
 
-    /// Gives the page, which may be frozen, back to the page allocator, or to whoever holds a reference.
+    /// Gives the page, which was retired, back to the page allocator, or to whoever holds a reference.
     ///
     /// Neither `put_page()` nor `release_pages()`, which look for memory cgroups and the LRU.
     ///
@@ -401,7 +398,7 @@ impl Zpdesc {
     /// As for [`Self::put`].
     #[inline(always)]
     pub(crate) unsafe fn free(&self) {
-        self.leak();
+        self.thaw();
         // SAFETY: One reference is ours, and nobody of ours uses the page after this.
         unsafe { bindings::__free_pages(self.page(), 0) };
     }
@@ -456,12 +453,16 @@ impl Zone {
 
 /// Can one range of addresses cover the end of `first` and the start of `second`?
 ///
-/// False where addresses are continuous but something beside them is not: KMSAN's shadow, or the
-/// array of descriptors, which scatterlists walk. Without VMEMMAP that ends with each section.
+/// False where addresses are continuous but something beside them is not: KMSAN's shadow, KASAN's tags,
+/// of which each page has its own and scatterlists restore that of the first, or the array of
+/// descriptors, which scatterlists walk. Without VMEMMAP that ends with each section.
 #[inline(always)]
 pub(crate) fn are_adjacent(first: &Zpdesc, second: &Zpdesc) -> bool {
     let size = size_of::<bindings::page>();
-    !cfg!(CONFIG_KMSAN)
-        && addr_of(first.page()).wrapping_add(size) == addr_of(second.page())
+    !cfg!(any(
+        CONFIG_KMSAN,
+        CONFIG_KASAN_HW_TAGS,
+        CONFIG_KASAN_SW_TAGS
+    )) && addr_of(first.page()).wrapping_add(size) == addr_of(second.page())
         && (cfg!(CONFIG_SPARSEMEM_VMEMMAP) || first.pfn().wrapping_add(1) == second.pfn())
 }

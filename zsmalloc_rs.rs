@@ -26,7 +26,7 @@
 //!
 //! There is no lock for a whole pool. In this order:
 //!
-//! 1. page lock (blocking only without any of the following, else by trylock),
+//! 1. page lock, or frozen references in its place (both are only tried),
 //! 2. the size class's spinlock ([`pool::class`]): zspages, lists, headers, and the location part
 //!    of the words of their objects. Two are held at once by `rust/pool/promote.rs` only, larger slots
 //!    first; nothing is allocated, freed or slept on under it;

@@ -137,6 +137,7 @@ void zsrs_free(struct zsrs_pool *pool, unsigned long handle);
  * PREEMPT_RT). Objects that cannot be addressed in place share one buffer per
  * CPU, so only one of them can be mapped at a time on a CPU. Who maps an object
  * that is mapped waits; a task that has mapped it itself waits for ever.
+ * Nobody may take a reference to a page of the object meanwhile (get_page()).
  *
  * Context: process context, not from interrupts.
  * Return: address of the object, in the direct map; NULL with a warning if the

@@ -73,7 +73,7 @@ pub(crate) fn chain() -> u32 {
 /// Module parameter `background_compaction`: size classes that have become sparse are compacted at
 /// once.
 pub(crate) fn background_compaction() -> bool {
-    // SAFETY: A C variable of one byte. That it may be written meanwhile does not matter: either
-    // value will do.
-    unsafe { bindings::zsrs_background_compaction }
+    let parameter = core::ptr::addr_of!(bindings::zsrs_background_compaction);
+    // SAFETY: A C variable that is always `true` or `false`. Volatile, since it may be written meanwhile.
+    unsafe { parameter.read_volatile() }
 }

@@ -242,7 +242,7 @@ impl Chain {
         {
             // Not looked at again: once the first page is movable, it may change.
             let huge = self.first.get().is_huge();
-            let mut next = Some(self.page(from));
+            let mut next = self.iter().nth(from);
             while let Some(zpdesc) = next {
                 // Before it is movable: a page that was replaced links to nothing.
                 next = if huge { None } else { zpdesc.next() };
@@ -322,7 +322,7 @@ impl Chain {
     /// returned.
     pub(super) fn try_hold(&self, from: usize) -> Result<(), &Zpdesc> {
         let mut held: usize = 0;
-        let mut next = Some(self.page(from));
+        let mut next = self.iter().nth(from);
         while let Some(zpdesc) = next {
             if !zpdesc.try_hold() {
                 self.iter().skip(from).take(held).for_each(Zpdesc::let_go);
@@ -366,7 +366,7 @@ impl Chain {
     pub(super) fn leak(self) {
         self.count(-1);
         let chain = ManuallyDrop::new(self);
-        chain.release(Zpdesc::leak);
+        chain.release(Zpdesc::thaw);
     }
 
     /// Resets every page and hands it to `then`.

@@ -429,6 +429,8 @@ def run_program(job: Job) -> Iterator[Result]:
 # What makes a kernel warn, and what its warnings are called.
 WARN = "insmod $ZSRS_BUILD/zsmalloc-rs.ko && insmod $ZSRS_BUILD/tests/kunit/zsrs_misuse_kunit.ko"
 WARNING = "WARNING: .* rust_helper_warn"
+# How reports of KCSAN begin.
+RACE = "BUG: KCSAN: data-race in"
 
 # By kernel: faults planted in a VM, and the exit status with which its runner must tell them.
 PLANTED = {
@@ -446,6 +448,10 @@ PLANTED = {
             "modprobe lkdtm && echo SPINLOCKUP >/sys/kernel/debug/provoke-crash/DIRECT; true",
             [],
         ),
+    },
+    "kcsan": {
+        "race_of_ours": (99, f"echo '{RACE} a [zsmalloc_rs] / b' >/dev/kmsg", []),
+        "race_of_others": (0, f"echo '{RACE} a / b [zram]' >/dev/kmsg", []),
     },
 }
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Runs a command in a VM on one of the project's kernels, through virtme-ng.
 
-The guest sees the host's files read-only (a throw-away overlay takes writes),
-runs the command as root in the checkout, and its output is passed on. The
+The guest sees the host's files read-only (a throw-away overlay takes writes), or, if it
+is another kind of machine, Debian's files for that and the checkout. It runs the command as root in the checkout, and its output is passed on. The
 kernel's console and the output are kept in out/vm/NAME.log. The exit status is
 the command's own, or
   99  the kernel log has a report (BUG, WARNING, KASAN, lockdep ...), or an
@@ -42,6 +42,9 @@ Lines = list[tuple[int, str]]
 # What is booted, of flavours for other machines than this; see kernel_image in scripts/lib/env.sh.
 IMAGES = {"arm64": "arch/arm64/boot/Image"}
 
+# Where guests with such a machine have the folder for results.
+RESULTS = Path("/results")
+
 # Taint flags that only a report sets (see Documentation/admin-guide/tainted-kernels.rst).
 TAINTS = {5: "bad page", 7: "oops", 9: "warning", 14: "soft lockup"}
 
@@ -61,6 +64,10 @@ exec </dev/null 2>&1
 echo booted >{results}/.state
 mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug 2>/dev/null
 {environment}
+[ -e "/lib/modules/$(uname -r)" ] || {{
+	mkdir -p /lib/modules
+	ln -s {kernel}/.virtme_mods/lib/modules/0.0.0 "/lib/modules/$(uname -r)"
+}}
 cd {root} || exit 96
 {command}
 status=$?
@@ -130,12 +137,8 @@ def machine_options(flavour: str, kernel: Path) -> tuple[list[str], list[str]]:
     if flavour not in IMAGES:
         return [], []
     root = path_from("arm64_root")
-    for place in (ROOT, kernel, seen_by_guest(OUT, flavour), Path("/lib/modules")):
+    for place in (ROOT, kernel, RESULTS):
         (root / str(place).lstrip("/")).mkdir(parents=True, exist_ok=True)
-    release = (kernel / "include/config/kernel.release").read_text(encoding="utf-8").strip()
-    modules = root / "lib/modules" / release
-    modules.unlink(missing_ok=True)
-    modules.symlink_to(kernel / ".virtme_mods/lib/modules/0.0.0")
     options = ["--arch", "arm64", "--root", str(root)]
     options += [f"--rodir={folder}={folder}" for folder in (ROOT, kernel)]
     # A CPU that knows pages of 16 KiB.
@@ -144,10 +147,10 @@ def machine_options(flavour: str, kernel: Path) -> tuple[list[str], list[str]]:
 
 def seen_by_guest(results: Path, flavour: str) -> Path:
     """Where the guest has the folder for results: virtme-ng mounts it before the checkout."""
-    return Path("/results") if flavour in IMAGES else results
+    return RESULTS if flavour in IMAGES else results
 
 
-def write_guest_script(results: Path, flavour: str, command: list[str]) -> Path:
+def write_guest_script(results: Path, flavour: str, kernel: Path, command: list[str]) -> Path:
     """Write what the guest runs, which sees it there; the kernel command line is too short for it."""
     seen = seen_by_guest(results, flavour)
     variables = {
@@ -164,6 +167,7 @@ def write_guest_script(results: Path, flavour: str, command: list[str]) -> Path:
         environment="\n".join(
             f"export {name}={shlex.quote(value)}" for name, value in variables.items()
         ),
+        kernel=shlex.quote(str(kernel)),
         root=shlex.quote(str(ROOT)),
         command=shlex.join(command),
     )
@@ -363,7 +367,7 @@ def main() -> int:
         for old in results.iterdir():
             if old.is_file():
                 old.unlink()
-        script = write_guest_script(results, arguments.kernel, arguments.command)
+        script = write_guest_script(results, arguments.kernel, kernel, arguments.command)
         command = vng_command(arguments, kernel, results, script)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         timed_out, console = run(command, log, arguments.timeout, arguments.console)

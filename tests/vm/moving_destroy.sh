@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours=normal,numa,arm64 timeout=900 memory=512M cpus=2
+# vm: flavours=normal,numa timeout=900 memory=512M cpus=2
 #
 # Pools are destroyed while the kernel moves their pages and compacts them (bug 4
 # of the list in Documentation/testing.rst): destroying waits for who has a page
