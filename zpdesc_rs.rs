@@ -45,8 +45,9 @@ pub(crate) const MAX_PAGES: usize = u32_to_usize(MAX_CHAIN);
 /// The descriptor of one page.
 ///
 /// Fields are atomics because the memory-management core reads some of them at any time; all
-/// accesses are relaxed, but those that hold a page. What makes them consistent is the owning class's lock, or the word lock
-/// of an object that lies on the page (`Documentation/locking.rst`).
+/// accesses are relaxed, but those that hold a page. What makes them consistent is the owning
+/// class's lock, or the word lock of an object that lies on the page
+/// (`Documentation/locking.rst`).
 #[repr(C)]
 pub(crate) struct Zpdesc {
     /// Page flags.
