@@ -275,18 +275,6 @@ static void last_page_in_use(struct kunit *test)
 	}
 }
 
-/* The page that an object lies on; NULL if it lies on two and was mapped in a buffer. */
-static struct page *page_of(struct kunit *test, const struct row *row, unsigned int i)
-{
-	void *address = zsrs_map_object(row->pool, row->handles[i], ZSRS_MM_RO);
-	struct page *page;
-
-	KUNIT_ASSERT_NOT_NULL(test, address);
-	page = virt_to_page(address);
-	zsrs_unmap_object(row->pool, row->handles[i]);
-	return PageZsmalloc(page) ? page : NULL;
-}
-
 /* A page that somebody else has locked stays, and stays locked. */
 static void last_page_locked(struct kunit *test)
 {
@@ -301,8 +289,8 @@ static void last_page_locked(struct kunit *test)
 		/* Up to an object on a page after the first. */
 		for (last = 0; last < COUNT; last++) {
 			row_add(test, &row, last);
-			page = page_of(test, &row, last);
-			if (page && page != page_of(test, &row, 0))
+			page = zsrs_page_of(row.pool, row.handles[last]);
+			if (page && page != zsrs_page_of(row.pool, row.handles[0]))
 				break;
 		}
 		KUNIT_ASSERT_LT(test, last, (unsigned int)COUNT);

@@ -28,16 +28,6 @@ struct zspage {
 	unsigned long nr_pages;
 };
 
-/* The page of an object that is addressed in place; NULL for others. */
-static struct page *page_of(const struct zspage *zspage, unsigned int object)
-{
-	void *address = zsrs_map_object(zspage->pool, zspage->handles[object], ZSRS_MM_RO);
-	struct page *page = address ? virt_to_page(address) : NULL;
-
-	zsrs_unmap_object(zspage->pool, zspage->handles[object]);
-	return page && PageZsmalloc(page) ? page : NULL;
-}
-
 /* Each page has an object of its own, for sizes below half a page or of one page. */
 static void find_pages(struct kunit *test, struct zspage *zspage)
 {
@@ -45,7 +35,7 @@ static void find_pages(struct kunit *test, struct zspage *zspage)
 	unsigned int i, j;
 
 	for (i = 0; i < zspage->count; i++) {
-		struct page *page = page_of(zspage, i);
+		struct page *page = zsrs_page_of(zspage->pool, zspage->handles[i]);
 
 		for (j = 0; j < found && zspage->pages[j] != page; j++)
 			;
@@ -198,7 +188,7 @@ static void mapped_page_stays(struct kunit *test)
 	mapper.contents = zspage->contents;
 	mapper.number = 2;
 	mapper.size = zspage->size;
-	page = page_of(zspage, 2);
+	page = zsrs_page_of(zspage->pool, zspage->handles[2]);
 	KUNIT_ASSERT_NOT_NULL(test, page);
 
 	zsrs_mapper_start(test, &mapper);

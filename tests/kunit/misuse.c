@@ -332,14 +332,10 @@ static void destroy_with_objects(struct kunit *test)
 
 	for (i = 0; i < SMALL + 1; i++) {
 		unsigned long handle = zsrs_malloc(pool, i < SMALL ? 48 : PAGE_SIZE, GFP_KERNEL);
-		void *address;
 
 		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
-		address = zsrs_map_object(pool, handle, ZSRS_MM_RO);
-		KUNIT_ASSERT_NOT_NULL(test, address);
-		pages[i] = virt_to_page(address);
-		zsrs_unmap_object(pool, handle);
-		KUNIT_ASSERT_TRUE(test, PageZsmalloc(pages[i]));
+		pages[i] = zsrs_page_of(pool, handle);
+		KUNIT_ASSERT_NOT_NULL(test, pages[i]);
 	}
 	zsrs_destroy_pool(pool);
 	for (i = 0; i < SMALL + 1; i++) {

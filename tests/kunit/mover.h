@@ -11,7 +11,7 @@
 #include <linux/mm.h>
 #include <linux/page-flags.h>
 #include <linux/pagemap.h>
-#include <zsmalloc_rs.h>
+#include "support.h"
 
 /* What zsrs_migrate() returns if the page is nobody's any more. */
 #define ZSRS_WAS_FREED 1
@@ -106,12 +106,9 @@ static inline int zsrs_migrate(struct page *old, enum migrate_mode mode, struct 
  */
 static inline void zsrs_move_object(struct zsrs_pool *pool, unsigned long handle)
 {
-	void *address = zsrs_map_object(pool, handle, ZSRS_MM_RO);
-	struct page *page = address ? virt_to_page(address) : NULL, *new;
+	struct page *page = zsrs_page_of(pool, handle), *new;
 
 	if (page)
-		zsrs_unmap_object(pool, handle);
-	if (page && PageZsmalloc(page))
 		zsrs_migrate(page, MIGRATE_ASYNC, &new);
 }
 

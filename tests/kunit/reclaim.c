@@ -470,10 +470,8 @@ static void handler_sleeps_and_allocates(struct kunit *test)
  */
 static int free_and_move(struct store *store)
 {
-	void *address = zsrs_map_object(store->pool, store->handles[0], ZSRS_MM_RO);
-	struct page *old = address ? virt_to_page(address) : NULL, *new;
+	struct page *old = zsrs_page_of(store->pool, store->handles[0]), *new;
 
-	zsrs_unmap_object(store->pool, store->handles[0]);
 	free_by_another(store, 2, 2);
 	if (!old)
 		return -EIO;

@@ -265,6 +265,19 @@ static inline bool zsrs_check_object(struct zsrs_pool *pool, unsigned long handl
 	return good;
 }
 
+/* The page that an object lies on; NULL if it is not addressed in place. */
+static inline struct page *zsrs_page_of(struct zsrs_pool *pool, unsigned long handle)
+{
+	void *address = zsrs_map_object(pool, handle, ZSRS_MM_RO);
+	struct page *page;
+
+	if (!address)
+		return NULL;
+	page = virt_to_page(address);
+	zsrs_unmap_object(pool, handle);
+	return PageZsmalloc(page) ? page : NULL;
+}
+
 /* A number below @end. */
 static inline u32 zsrs_below(struct rnd_state *rnd, u32 end)
 {
