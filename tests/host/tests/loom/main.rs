@@ -10,11 +10,12 @@
 //! Each rule has a [`Fault`](model::fault::Fault): a variant of the model that breaks it, and that
 //! loom must reject. A model that accepts its broken variants proves nothing.
 //!
-//! Objects that change their class have a model of their own, [`model::promote`]: two classes of one
-//! page each. The other model has one class.
+//! Objects that change their class have a model of their own, [`model::promote`]: two classes of
+//! one page each. The other model has one class, or two where objects are promoted beside page
+//! migration and reclaim, [`model::two_classes`].
 //!
-//! What is not modelled: preemption off (a mapper here may stop anywhere, which is harsher), promotion
-//! together with page migration and reclaim, the magazines of words, pages that cannot be set movable.
+//! What is not modelled: preemption off (a mapper here may stop anywhere, which is harsher), the
+//! magazines of words, pages that cannot be set movable.
 
 #![cfg(loom)]
 

@@ -4,7 +4,8 @@
 
 use super::{
     memory::{NONE, PAGE_SHIFT},
-    pool::{Handle, Pool, State, Zspage},
+    pool::{Class, Handle, Pool, State, Zspage},
+    two_classes::Size,
 };
 use std::collections::BTreeSet;
 use zsmalloc_logic_tests::logic::{freelist::Slot, header::Header};
@@ -45,25 +46,32 @@ impl Pool {
 
     /// Every object is in the slot its word leads to, every other slot is free.
     fn audit_zspages(&self, objects: &BTreeSet<Handle>) {
-        let class = self.class();
         let mut found = BTreeSet::new();
-        for zspage in class
-            .zspages
-            .iter()
-            .filter(|zspage| zspage.state != State::Gone)
-        {
-            assert_eq!(zspage.state, State::Listed, "somebody still has a zspage");
-            self.audit_length(zspage);
-            let inuse = zspage.slots.inuse();
-            assert!(
-                inuse != 0 || class.kicked,
-                "an empty zspage is left to nobody"
-            );
-            let handles = self.audit_slots(zspage);
-            assert_eq!(handles.len(), usize::from(inuse), "inuse is wrong");
-            found.extend(handles);
+        for size in self.sizes() {
+            let class = self.lock_class(size);
+            for (_, zspage) in class.zspages.numbered() {
+                if zspage.state != State::Gone {
+                    found.extend(self.audit_zspage(&class, size, zspage));
+                }
+            }
         }
         assert_eq!(&found, objects, "slots hold other objects than there are");
+    }
+
+    /// A zspage is where it should be, with as many objects as it says. Returns them.
+    fn audit_zspage(&self, class: &Class, size: Size, zspage: &Zspage) -> Vec<Handle> {
+        assert_eq!(zspage.state, State::Listed, "somebody still has a zspage");
+        self.audit_length(zspage);
+        let inuse = zspage.slots.inuse();
+        assert!(
+            inuse != 0 || class.kicked,
+            "an empty zspage is left to nobody"
+        );
+        let handles = self.audit_slots(zspage);
+        assert_eq!(handles.len(), usize::from(inuse), "inuse is wrong");
+        let ours = |handle: &Handle| Size::of(self.load(*handle)) == size;
+        assert!(handles.iter().all(ours), "a word says another class");
+        handles
     }
 
     /// It has the pages that its slots lie on, and no other.
@@ -110,7 +118,6 @@ impl Pool {
 
     /// Every frame belongs to one zspage or is free; links follow the chains.
     fn audit_frames(&self) {
-        let class = self.class();
         let mut all = self.buddy.lock().unwrap().clone();
         for frame in &all {
             self.audit_references(*frame, 0);
@@ -120,20 +127,12 @@ impl Pool {
                 "a free page says it is ours"
             );
         }
-        for (number, zspage) in class.zspages.iter().enumerate() {
-            if zspage.state == State::Gone {
-                continue;
-            }
-            for (place, frame) in zspage.frames.iter().enumerate() {
-                self.audit_references(*frame, 1);
-                let next = zspage.frames.get(place + 1).copied().unwrap_or(NONE);
-                assert_eq!(
-                    self.frames[*frame].zspage.get(),
-                    number,
-                    "a page is another zspage's"
-                );
-                assert_eq!(self.frames[*frame].next.get(), next, "a link is wrong");
-                all.push(*frame);
+        for size in self.sizes() {
+            for (number, zspage) in self.lock_class(size).zspages.numbered() {
+                if zspage.state != State::Gone {
+                    self.audit_chain(number, zspage);
+                    all.extend(&zspage.frames);
+                }
             }
         }
         let count = all.len();
@@ -141,6 +140,20 @@ impl Pool {
         all.dedup();
         assert_eq!(all.len(), count, "a page has two owners");
         assert_eq!(count, self.total_frames, "pages are lost");
+    }
+
+    /// The pages of a zspage say that they are its own, and follow each other.
+    fn audit_chain(&self, number: usize, zspage: &Zspage) {
+        for (place, frame) in zspage.frames.iter().enumerate() {
+            self.audit_references(*frame, 1);
+            let next = zspage.frames.get(place + 1).copied().unwrap_or(NONE);
+            assert_eq!(
+                self.frames[*frame].zspage.get(),
+                number,
+                "a page is another zspage's"
+            );
+            assert_eq!(self.frames[*frame].next.get(), next, "a link is wrong");
+        }
     }
 
     /// A page has the references that it should.
@@ -152,17 +165,17 @@ impl Pool {
 
     /// On the LRU if and only if listed and not empty.
     fn audit_lru(&self) {
-        let class = self.class();
         let belongs = |zspage: &Zspage| {
             self.evictable && zspage.state == State::Listed && zspage.slots.inuse() > 0
         };
-        let theirs = (0..class.zspages.len()).filter(|number| belongs(&class.zspages[*number]));
+        let mut theirs = Vec::new();
+        for size in self.sizes() {
+            let class = self.lock_class(size);
+            let all = class.zspages.numbered();
+            theirs.extend(all.filter(|(_, zspage)| belongs(zspage)).map(|all| all.0));
+        }
         let mut ours = self.lru().clone();
         ours.sort_unstable();
-        assert_eq!(
-            ours,
-            theirs.collect::<Vec<_>>(),
-            "the LRU has other zspages than it should"
-        );
+        assert_eq!(ours, theirs, "the LRU has other zspages than it should");
     }
 }

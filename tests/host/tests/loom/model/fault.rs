@@ -45,6 +45,10 @@ pub(crate) enum Fault {
     PromoteWithoutOwnLock,
     /// P1: promotion does not lock the word.
     PromoteWithoutLock,
+    /// P1: promotion drops the lock of the class of larger slots as soon as it has a slot there.
+    PromoteDropsTheirLock,
+    /// P1: promotion takes objects of a zspage under reclaim.
+    PromoteTakesReclaimed,
     /// P2: free does not look whether the object is in another class by now.
     FreeKeepsClass,
     /// P2: free looks at LOCK before it looks whether the object is in another class by now.

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Freeing: F1 to F4, and R4, the free of an object under reclaim.
+//! Freeing: F1 to F4, P2, and R4, the free of an object under reclaim.
 
 use super::{
     fault::Fault,
-    pool::{Class, ClassLock, Handle, Pool, State},
+    hold::{Hold, Reference},
+    pool::{Class, ClassLock, Handle, Pool, State, Zspage},
+    two_classes::Size,
 };
 use loom::sync::atomic::Ordering;
 use zsmalloc_logic_tests::logic::{
@@ -23,28 +25,48 @@ pub(crate) enum Freed {
     Refused,
 }
 
+/// An empty zspage: its pages, held; or the page that somebody has locked.
+pub(crate) type Removed<'p> = Result<(Vec<usize>, Vec<Hold<'p>>), Reference<'p>>;
+
 impl Pool {
     /// Frees an object.
     pub(crate) fn free(&self, handle: Handle) -> Freed {
-        // F1: for the class only, which never changes.
-        let first = self.load(handle);
-        if self.breaks(Fault::FreeChecksLockEarly) && first.is_locked() {
-            return self.refuse();
+        loop {
+            // F1: for the class only.
+            let first = self.load(handle);
+            if self.breaks(Fault::FreeChecksLockEarly) && first.is_locked() {
+                return self.refuse();
+            }
+            let class = self.lock_class(Size::of(first));
+            let word = if self.breaks(Fault::FreeUsesFirstRead) {
+                first.unlocked()
+            } else {
+                // Acquire: pairs with the Release of unmap. A new user of the slot comes after the
+                // old one.
+                let acquire = self.ordering(Ordering::Acquire, Fault::FreeReadsRelaxed);
+                self.words[handle.0].load(acquire)
+            };
+            // P2: look again in the other class.
+            let moved = word.class() != first.class() && !word.is_dead();
+            if moved && !(word.is_locked() && self.breaks(Fault::FreeBlamesFirst)) {
+                if self.breaks(Fault::FreeKeepsClass) {
+                    // The page is not of this class: a handle of another pool, it seems.
+                    return self.refuse();
+                }
+                continue;
+            }
+            return self.free_locked(class, handle, word);
         }
-        let mut class = self.class();
-        let word = if self.breaks(Fault::FreeUsesFirstRead) {
-            first.unlocked()
-        } else {
-            // Acquire: pairs with the Release of unmap. A new user of the slot comes after the old one.
-            let acquire = self.ordering(Ordering::Acquire, Fault::FreeReadsRelaxed);
-            self.words[handle.0].load(acquire)
-        };
+    }
+
+    /// Frees an object whose class is locked.
+    fn free_locked(&self, class: ClassLock<'_>, handle: Handle, word: Word) -> Freed {
         let mapped = word.is_locked() && !self.breaks(Fault::FreeIgnoresLock);
         if word.is_dead() || mapped && !self.breaks(Fault::FreeChecksLockEarly) {
             return self.refuse();
         }
         let (number, start) = self.slot_of(&class, word);
-        let zspage = &mut class.zspages[number];
+        let zspage = &class.zspages[number];
         let header = self.header(zspage, start);
         assert_eq!(
             header,
@@ -90,30 +112,50 @@ impl Pool {
 
     /// F3: frees the pages of an empty zspage, or leaves it to the worker.
     pub(crate) fn release(&self, mut class: ClassLock<'_>, number: usize) {
+        let removed = self.remove(&mut class, number);
+        drop(class);
+        self.dispose(number, removed);
+    }
+
+    /// F3: takes an empty zspage off its list if its pages can be held, else leaves it to the
+    /// worker.
+    pub(crate) fn remove(&self, class: &mut Class, number: usize) -> Removed<'_> {
         self.lru_remove(number);
         let frames = class.zspages[number].frames.clone();
         let holds = self.hold_pages(&frames, Fault::FreeHoldsNoPages);
         match holds.map_err(|locked| self.get(locked)) {
             Ok(holds) => {
                 class.zspages[number].state = State::Gone;
-                drop(class);
-                self.discard(&frames, number, holds);
+                Ok((frames, holds))
             }
             Err(locked) => {
                 class.zspages[number].state = State::Listed;
                 class.kicked |= !self.breaks(Fault::FreeKicksNobody);
-                drop(class);
-                drop(locked);
+                Err(locked)
             }
+        }
+    }
+
+    /// Frees the pages of a zspage that is on no list. Without a class lock.
+    pub(crate) fn dispose(&self, number: usize, removed: Removed<'_>) {
+        match removed {
+            Ok((frames, holds)) => self.discard(&frames, number, holds),
+            Err(locked) => drop(locked),
         }
     }
 
     /// F4: the worker, which frees all empty zspages and waits for those who have a page of one
     /// locked. The zspage stays on its list meanwhile. False if there was nothing to free.
     pub(crate) fn work(&self) -> bool {
+        let freed: Vec<bool> = self.sizes().map(|size| self.work_in(size)).collect();
+        freed.contains(&true)
+    }
+
+    /// [`Self::work`] in a class.
+    fn work_in(&self, size: Size) -> bool {
         let mut freed = false;
         loop {
-            let mut class = self.class();
+            let mut class = self.lock_class(size);
             class.kicked = false;
             let Some(number) = Self::empty(&class) else {
                 return freed;
@@ -142,7 +184,8 @@ impl Pool {
 
     /// An empty zspage.
     fn empty(class: &Class) -> Option<usize> {
-        let mut zspages = class.zspages.iter();
-        zspages.position(|zspage| zspage.state == State::Listed && zspage.slots.is_empty())
+        let empty = |zspage: &Zspage| zspage.state == State::Listed && zspage.slots.is_empty();
+        let mut all = class.zspages.numbered();
+        all.find_map(|(number, zspage)| empty(zspage).then_some(number))
     }
 }

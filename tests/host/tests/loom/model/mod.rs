@@ -14,3 +14,4 @@ pub(crate) mod pool;
 pub(crate) mod promote;
 pub(crate) mod reclaim;
 pub(crate) mod shorten;
+pub(crate) mod two_classes;

@@ -5,7 +5,8 @@
 use super::{
     fault::Fault,
     memory::{GRANULE, GRANULES, PAGE_SHIFT},
-    pool::{Class, Handle, Pool, State, Zspage, CLASS},
+    pool::{Class, Handle, Pool, State, Zspage},
+    two_classes::Size,
 };
 use loom::{sync::atomic::Ordering, thread};
 use zsmalloc_logic_tests::logic::{
@@ -25,6 +26,14 @@ struct Held {
     /// Its handle.
     handle: Handle,
     /// Its word as it was, unlocked.
+    word: Word,
+}
+
+/// A slot that is taken for an object on its way there.
+pub(crate) struct Taken {
+    /// Frame and granule of each part.
+    parts: Vec<(usize, usize)>,
+    /// The object's word from then on.
     word: Word,
 }
 
@@ -56,7 +65,7 @@ impl Pool {
     fn move_page(&self, old: usize, new: usize) -> Option<usize> {
         // The page lock pins the zspage.
         let number = self.frames[old].zspage.get();
-        let mut class = self.class();
+        let mut class = self.class_of(number);
         let zspage = &class.zspages[number];
         let place = zspage
             .frames
@@ -122,7 +131,7 @@ impl Pool {
     }
 
     /// The handle of the object in a slot, if there is one.
-    fn mover_handle(&self, zspage: &Zspage, start: u16) -> Option<Handle> {
+    pub(crate) fn mover_handle(&self, zspage: &Zspage, start: u16) -> Option<Handle> {
         let header = self.header(zspage, start);
         header.handle().map(Handle::from_addr)
     }
@@ -149,7 +158,7 @@ impl Pool {
             if self.breaks(Fault::MoveKeepsSplit) {
                 new.moved(new.phys(), held.word.is_split())
             } else if self.breaks(Fault::MoveRevives) {
-                Word::live(new.phys(), CLASS, false, new.is_split())
+                Size::of(new).blank().moved(new.phys(), new.is_split())
             } else {
                 new
             }
@@ -171,7 +180,7 @@ impl Pool {
         let mut passed = 0;
         let mut chosen = None;
         loop {
-            let mut class = self.class();
+            let class = self.class();
             let pair = chosen.or_else(|| self.compactable(&class, &mut passed));
             let Some((from, to)) = pair else {
                 return moved;
@@ -181,7 +190,7 @@ impl Pool {
                 State::Listed,
                 "compaction goes on in a zspage that is gone"
             );
-            match self.compact_step(&mut class, from, to) {
+            match self.compact_step(&class, from, to) {
                 0 => passed += 1,
                 count => moved += count,
             }
@@ -202,7 +211,7 @@ impl Pool {
 
     /// Zspages that there would be less if the objects were packed.
     fn to_win(&self, class: &Class) -> usize {
-        let zspages = class.zspages.iter();
+        let zspages = class.zspages.numbered().map(|(_, zspage)| zspage);
         let listed = zspages.filter(|zspage| zspage.state == State::Listed);
         let mut count = ClassCount::default();
         for zspage in listed {
@@ -215,7 +224,7 @@ impl Pool {
     }
 
     /// Moves objects from one zspage to another. Returns how many: 0 if the first is in use.
-    fn compact_step(&self, class: &mut Class, from: usize, to: usize) -> usize {
+    fn compact_step(&self, class: &Class, from: usize, to: usize) -> usize {
         let mut moved = 0;
         for start in self.used(&class.zspages[from]) {
             let room = class.zspages[to].slots.taken() < self.geometry.objs;
@@ -226,7 +235,8 @@ impl Pool {
                 continue;
             };
             let release = |zspage: &Zspage| zspage.slots.release(start);
-            if !self.move_object(class, (from, start), to, handle, release) {
+            let (from, to) = (&class.zspages[from], &class.zspages[to]);
+            if !self.move_object(from, start, to, handle, release) {
                 break;
             }
             moved += 1;
@@ -242,7 +252,7 @@ impl Pool {
         }
         let listed = |number: &usize| class.zspages[*number].state == State::Listed;
         let group = |number: &usize| self.group(&class.zspages[*number]);
-        let mut partial: Vec<usize> = (0..class.zspages.len()).filter(listed).collect();
+        let mut partial: Vec<usize> = class.zspages.numbers().filter(listed).collect();
         partial.retain(|number| group(number).is_partial());
         partial.sort_by_key(group);
         for from in partial.iter().skip(*passed) {
@@ -267,34 +277,56 @@ impl Pool {
         handles.any(|handle| self.load(handle).is_locked())
     }
 
-    /// Moves one object. False if it is mapped. `release` frees its slot and returns the header for that.
+    /// Moves one object within its class. False if it is mapped. `release` frees its slot and
+    /// returns the header for that.
     pub(crate) fn move_object(
         &self,
-        class: &mut Class,
-        (from, start): (usize, u16),
-        to: usize,
+        from: &Zspage,
+        start: u16,
+        to: &Zspage,
         handle: Handle,
         release: impl FnOnce(&Zspage) -> Header,
     ) -> bool {
         let Some(word) = self.try_lock(handle) else {
             return false;
         };
-        let there = self.take_slot(&mut class.zspages[to]);
-        let new = self.word_at(&class.zspages[to], there, word);
-        if self.breaks(Fault::MoveStoresWordsFirst) {
-            self.store_words(&[(handle, new)]);
-        }
-        let source = self.slot_parts(&class.zspages[from], start);
-        let target = self.slot_parts(&class.zspages[to], there);
-        for ((old_frame, old_granule), (frame, granule)) in source.into_iter().zip(target) {
-            let value = self.frames[old_frame].data(old_granule).get();
-            self.frames[frame].data(granule).set(value);
-        }
-        self.set_header(&class.zspages[to], there, Header::Allocated(handle.addr()));
-        let free = release(&class.zspages[from]);
-        self.set_header(&class.zspages[from], start, free);
-        self.store_words(&[(handle, new)]);
+        let taken = self.take_place(to, word);
+        self.move_there(from, start, &taken, handle, release);
         true
+    }
+
+    /// Takes a slot of a zspage for an object that moves there, whose word is `old` but for the
+    /// place.
+    pub(crate) fn take_place(&self, to: &Zspage, old: Word) -> Taken {
+        let start = self.take_slot(to);
+        Taken {
+            parts: self.slot_parts(to, start),
+            word: self.word_at(to, start, old),
+        }
+    }
+
+    /// Moves an object whose word is locked to a slot that is taken for it.
+    pub(crate) fn move_there(
+        &self,
+        from: &Zspage,
+        start: u16,
+        to: &Taken,
+        handle: Handle,
+        release: impl FnOnce(&Zspage) -> Header,
+    ) {
+        if self.breaks(Fault::MoveStoresWordsFirst) {
+            self.store_words(&[(handle, to.word)]);
+        }
+        let source = self.slot_parts(from, start);
+        for ((old_frame, old_granule), (frame, granule)) in source.into_iter().zip(&to.parts) {
+            let value = self.frames[old_frame].data(old_granule).get();
+            self.frames[*frame].data(*granule).set(value);
+        }
+        let (frame, granule) = to.parts[0];
+        self.frames[frame].set_header(granule, Header::Allocated(handle.addr()));
+        let free = release(from);
+        self.set_header(from, start, free);
+        self.store_words(&[(handle, to.word)]);
     }
 
     /// Frame and granule of each part of a slot. Under the class lock.

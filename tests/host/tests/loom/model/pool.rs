@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The pool: one size class, its zspages, the handle words, and malloc.
+//! The pool: its size class, or two of them, their zspages, the handle words, and malloc.
 
 use super::{
     fault::Fault,
     hold::Reference,
     memory::{Frame, HandleWord, GRANULE, NONE, PAGE_SHIFT},
+    two_classes::{Size, Zspages},
 };
 use loom::sync::{atomic::Ordering, Mutex, MutexGuard};
 use std::{
@@ -26,9 +27,6 @@ use zsmalloc_logic_tests::logic::{
     word::Word,
 };
 
-/// The number of the one class.
-pub(crate) const CLASS: u16 = 7;
-
 /// Shape of the zspages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Shape {
@@ -48,7 +46,7 @@ impl Shape {
             Self::Chain2 => (48, 2, 2),
             Self::Chain3 => (48, 3, 4),
         };
-        Geometry::of_shape(size, objs, pages, CLASS)
+        Geometry::of_shape(size, objs, pages, Size::Large.number())
     }
 }
 
@@ -94,12 +92,22 @@ pub(crate) struct Zspage {
 /// What the class lock guards.
 pub(crate) struct Class {
     /// All zspages there ever were.
-    pub(crate) zspages: Vec<Zspage>,
+    pub(crate) zspages: Zspages,
     /// The worker was kicked.
     pub(crate) kicked: bool,
 }
 
-/// The class lock, held.
+impl Class {
+    /// A class without zspages.
+    fn new(size: Size) -> Self {
+        Self {
+            zspages: Zspages::new(size),
+            kicked: false,
+        }
+    }
+}
+
+/// A class lock, held.
 pub(crate) type ClassLock<'p> = MutexGuard<'p, Class>;
 
 /// A pool, and the memory of its machine.
@@ -120,8 +128,8 @@ pub(crate) struct Pool {
     pub(crate) words: Vec<HandleWord>,
     /// Words that are free, the longest free first.
     pub(crate) spare: Mutex<VecDeque<Handle>>,
-    /// class.lock.
-    class: Mutex<Class>,
+    /// class.lock of each class.
+    classes: Vec<Mutex<Class>>,
     /// Zspages in LRU order, the hottest first. Its lock is the LRU lock.
     pub(crate) lru: Mutex<Vec<usize>>,
     /// Bugs of users that were reported.
@@ -141,10 +149,7 @@ impl Pool {
             buddy: Mutex::new(frames.iter().rev().copied().collect()),
             words: (0..words).map(|_| HandleWord::new()).collect(),
             spare: Mutex::new((0..words).map(Handle).collect()),
-            class: Mutex::new(Class {
-                zspages: Vec::new(),
-                kicked: false,
-            }),
+            classes: vec![Mutex::new(Class::new(Size::Large))],
             lru: Mutex::new(Vec::new()),
             warnings: AtomicUsize::new(0),
         }
@@ -153,6 +158,12 @@ impl Pool {
     /// Gives the pool an evict handler, and with it an LRU.
     pub(crate) fn with_evict(mut self) -> Self {
         self.evictable = true;
+        self
+    }
+
+    /// Gives the pool a class of smaller slots, too.
+    pub(crate) fn with_two_classes(mut self) -> Self {
+        self.classes.push(Mutex::new(Class::new(Size::Small)));
         self
     }
 
@@ -185,9 +196,24 @@ impl Pool {
         self.warnings.load(StdOrdering::Relaxed)
     }
 
-    /// Takes the class lock.
+    /// Takes the lock of the only class, or that of the larger slots.
     pub(crate) fn class(&self) -> ClassLock<'_> {
-        self.class.lock().unwrap()
+        self.lock_class(Size::Large)
+    }
+
+    /// Takes the lock of a class.
+    pub(crate) fn lock_class(&self, size: Size) -> ClassLock<'_> {
+        self.classes[size.index()].lock().unwrap()
+    }
+
+    /// Takes the lock of the class that a zspage belongs to.
+    pub(crate) fn class_of(&self, zspage: usize) -> ClassLock<'_> {
+        self.lock_class(Size::of_zspage(zspage))
+    }
+
+    /// The classes that there are.
+    pub(crate) fn sizes(&self) -> impl Iterator<Item = Size> {
+        Size::ALL.into_iter().take(self.classes.len())
     }
 
     /// Takes the LRU lock.
@@ -262,10 +288,15 @@ impl Pool {
 
     /// Allocates an object. `None` if there is no memory.
     pub(crate) fn malloc(&self) -> Option<Handle> {
+        self.malloc_in(Size::Large)
+    }
+
+    /// Allocates an object of a class. `None` if there is no memory.
+    pub(crate) fn malloc_in(&self, size: Size) -> Option<Handle> {
         let handle = self.spare.lock().unwrap().pop_front()?;
-        let mut class = self.class();
+        let class = self.lock_class(size);
         if let Some(zspage) = self.with_room(&class) {
-            self.alloc_in(&mut class, zspage, handle);
+            self.alloc_in(&class, zspage, handle);
             return Some(handle);
         }
         let longer = self.longer(&class);
@@ -277,18 +308,17 @@ impl Pool {
             self.spare.lock().unwrap().push_back(handle);
             return None;
         };
-        let number = self.new_zspage(frames);
-        let mut class = self.class();
+        let number = self.new_zspage(size, frames);
+        let mut class = self.lock_class(size);
         class.zspages[number].state = State::Listed;
-        self.alloc_in(&mut class, number, handle);
+        self.alloc_in(&class, number, handle);
         Some(handle)
     }
 
     /// L3: builds a zspage, then sets its pages movable. It is on no list yet.
-    fn new_zspage(&self, frames: Vec<usize>) -> usize {
-        let mut class = self.class();
-        let number = class.zspages.len();
-        class.zspages.push(Zspage {
+    fn new_zspage(&self, size: Size, frames: Vec<usize>) -> usize {
+        let mut class = self.lock_class(size);
+        let number = class.zspages.push(Zspage {
             frames: frames.clone(),
             slots: Slots::new(&self.geometry),
             state: State::Held,
@@ -322,8 +352,7 @@ impl Pool {
         };
         let all = class
             .zspages
-            .iter()
-            .enumerate()
+            .numbered()
             .filter(|(_, zspage)| usable(zspage));
         let fullest = all.max_by_key(|(_, zspage)| self.group(zspage));
         fullest.map(|(number, _)| number)
@@ -356,11 +385,11 @@ impl Pool {
     }
 
     /// Allocates an object in a zspage that has room.
-    pub(crate) fn alloc_in(&self, class: &mut Class, number: usize, handle: Handle) {
-        let zspage = &mut class.zspages[number];
+    pub(crate) fn alloc_in(&self, class: &Class, number: usize, handle: Handle) {
+        let zspage = &class.zspages[number];
         let start = self.take_slot(zspage);
         self.set_header(zspage, start, Header::Allocated(handle.addr()));
-        let word = self.word_at(zspage, start, Word::live(0, CLASS, false, false));
+        let word = self.word_at(zspage, start, Size::of_zspage(number).blank());
         self.store(handle, word, Ordering::Release);
         self.lru_touch(number);
     }
@@ -371,7 +400,7 @@ impl Pool {
     }
 
     /// Takes the next free slot of a zspage that has room.
-    pub(crate) fn take_slot(&self, zspage: &mut Zspage) -> u16 {
+    pub(crate) fn take_slot(&self, zspage: &Zspage) -> u16 {
         match zspage.slots.next() {
             Some(Slot::Fresh(start)) => {
                 zspage.slots.take_fresh(&self.geometry);
@@ -390,7 +419,7 @@ impl Pool {
     }
 
     /// Frees a slot.
-    pub(crate) fn give_slot(&self, zspage: &mut Zspage, start: u16) {
+    pub(crate) fn give_slot(&self, zspage: &Zspage, start: u16) {
         let link = zspage.slots.release(start);
         self.set_header(zspage, start, link);
     }

@@ -44,7 +44,7 @@ impl Pool {
         // Bounded: each round that fails saw another tail.
         for _ in 0..4 {
             let number = *self.lru().last()?;
-            let mut class = self.class();
+            let mut class = self.class_of(number);
             let mut lru = self.lru();
             if lru.last() != Some(&number) && !self.breaks(Fault::PickUnchecked) {
                 continue;
@@ -90,7 +90,7 @@ impl Pool {
                 }
                 drop(class);
                 let evicted = evict(handle);
-                class = self.class();
+                class = self.class_of(number);
                 let left = self.header(&class.zspages[number], start) == header;
                 if !evicted || left {
                     return class;
@@ -105,7 +105,7 @@ impl Pool {
     fn finish(&self, mut class: ClassLock<'_>, number: usize) -> bool {
         let mut words = Vec::new();
         for start in self.used(&class.zspages[number]) {
-            let zspage = &mut class.zspages[number];
+            let zspage = &class.zspages[number];
             if let Header::Deferred(addr) = self.header(zspage, start) {
                 let handle = Handle::from_addr(addr);
                 self.give_slot(zspage, start);

@@ -33,7 +33,7 @@ impl Pool {
         };
         let slots = self.geometry.slots_on(PAGE_SHIFT, kept);
         let end = self.geometry.start_of(slots);
-        if !self.move_down(&mut class, number, end) {
+        if !self.move_down(&class, number, end) {
             let all = self.geometry.end();
             self.link_free_slots(&class.zspages[number], all);
             return 0;
@@ -52,7 +52,8 @@ impl Pool {
         let lacks = |zspage: &Zspage| {
             zspage.state != State::Gone && zspage.frames.len() < self.geometry.nr_pages()
         };
-        class.zspages.iter().position(lacks)
+        let mut all = class.zspages.numbered();
+        all.find_map(|(number, zspage)| lacks(zspage).then_some(number))
     }
 
     /// The zspage that may give up pages: the one that has already, or else the emptiest.
@@ -62,14 +63,14 @@ impl Pool {
             return Some(short).filter(listed);
         }
         let group = |number: &usize| self.group(&class.zspages[*number]);
-        let all = (0..class.zspages.len()).filter(listed);
+        let all = class.zspages.numbers().filter(listed);
         all.filter(|number| group(number).is_partial())
             .min_by_key(group)
     }
 
     /// Pages that the objects of a zspage need that have no room in others.
     fn pages_to_keep(&self, class: &Class, number: usize) -> usize {
-        let others = class.zspages.iter().enumerate();
+        let others = class.zspages.numbered();
         let listed = others.filter(|(other, zspage)| {
             *other != number && zspage.state == State::Listed && self.group(zspage).is_partial()
         });
@@ -81,7 +82,7 @@ impl Pool {
     }
 
     /// Moves the objects in slots from `end` on. False if one is in use.
-    fn move_down(&self, class: &mut Class, number: usize, end: u16) -> bool {
+    fn move_down(&self, class: &Class, number: usize, end: u16) -> bool {
         // From now on only slots that stay are handed out.
         self.link_free_slots(&class.zspages[number], end);
         let going = self.used(&class.zspages[number]);
@@ -92,7 +93,8 @@ impl Pool {
             };
             let to = self.room_but(class, number).unwrap_or(number);
             let release = |zspage: &Zspage| zspage.slots.release_unlinked();
-            if !self.move_object(class, (number, start), to, handle, release) {
+            let to = &class.zspages[to];
+            if !self.move_object(&class.zspages[number], start, to, handle, release) {
                 return false;
             }
         }
@@ -103,7 +105,7 @@ impl Pool {
     fn room_but(&self, class: &Class, other: usize) -> Option<usize> {
         let group = |number: &usize| self.group(&class.zspages[*number]);
         let listed = |number: &usize| class.zspages[*number].state == State::Listed;
-        let others = (0..class.zspages.len()).filter(|number| *number != other);
+        let others = class.zspages.numbers().filter(|number| *number != other);
         others
             .filter(|number| listed(number) && group(number).is_partial())
             .max_by_key(group)
@@ -135,7 +137,7 @@ impl Pool {
             return false;
         };
         self.frames[page.frame()].next.set(NONE);
-        let mut class = self.class();
+        let mut class = self.class_of(was.0);
         let now = if self.breaks(Fault::LengthenUnchecked) {
             Some(was)
         } else {
@@ -149,7 +151,7 @@ impl Pool {
         page.keep();
         let slots = self.geometry.slots_on(PAGE_SHIFT, place + 1);
         class.zspages[number].slots.resize(&self.geometry, slots);
-        self.alloc_in(&mut class, number, handle);
+        self.alloc_in(&class, number, handle);
         true
     }
 

@@ -9,10 +9,12 @@ mod migration;
 mod promotion;
 mod reclaim;
 mod shortening;
+mod two_classes;
 
 use super::model::{
     fault::Fault,
     pool::{Handle, Pool},
+    two_classes::Size,
 };
 use loom::{model::Builder, thread};
 use std::{
@@ -84,7 +86,12 @@ use rejects;
 
 /// Allocates an object and writes its contents.
 fn object(pool: &Pool, value: u64) -> Handle {
-    let handle = pool.malloc().expect("the scenario has memory");
+    object_in(pool, Size::Large, value)
+}
+
+/// Allocates an object of a class and writes its contents.
+fn object_in(pool: &Pool, size: Size, value: u64) -> Handle {
+    let handle = pool.malloc_in(size).expect("the scenario has memory");
     fill(pool, handle, value);
     handle
 }

@@ -12,9 +12,9 @@ use loom::sync::Mutex;
 use std::sync::Arc;
 
 /// A user of the pool who can do without its objects, as zswap can: it has them in a table.
-struct Client {
+pub(super) struct Client {
     /// Where its objects are.
-    pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
     /// Handle and contents of each entry that is in the pool.
     table: Mutex<Vec<Option<(Handle, u64)>>>,
 }
@@ -26,7 +26,13 @@ impl Client {
         let entries = values
             .iter()
             .map(|value| Some((super::object(&pool, *value), *value)));
-        let table = Mutex::new(entries.collect());
+        let entries = entries.collect();
+        Self::of(pool, entries)
+    }
+
+    /// A client of a pool with these entries.
+    pub(super) fn of(pool: Arc<Pool>, entries: Vec<Option<(Handle, u64)>>) -> Arc<Self> {
+        let table = Mutex::new(entries);
         Arc::new(Self { pool, table })
     }
 
@@ -48,7 +54,7 @@ impl Client {
     }
 
     /// Drops an entry, as a page fault does.
-    fn invalidate(&self, number: usize) -> Option<Freed> {
+    pub(super) fn invalidate(&self, number: usize) -> Option<Freed> {
         let entry = self.table.lock().unwrap()[number].take();
         let (handle, _) = entry?;
         Some(self.pool.free(handle))
@@ -63,12 +69,12 @@ impl Client {
     }
 
     /// Reclaims, evicting by [`Self::evict`].
-    fn reclaim(&self, tries: usize) -> Reclaimed {
+    pub(super) fn reclaim(&self, tries: usize) -> Reclaimed {
         self.pool.reclaim(tries, |handle| self.evict(handle))
     }
 
     /// Audits: what is left is what the table has.
-    fn audit(&self) {
+    pub(super) fn audit(&self) {
         let table = self.table.lock().unwrap().clone();
         self.pool
             .audit(&table.into_iter().flatten().collect::<Vec<_>>());
@@ -76,7 +82,7 @@ impl Client {
 }
 
 /// Starts a thread on the client.
-fn run<T: 'static>(
+pub(super) fn run<T: 'static>(
     client: &Arc<Client>,
     run: impl FnOnce(&Client) -> T + 'static,
 ) -> loom::thread::JoinHandle<T> {

@@ -246,7 +246,8 @@ fn two_lengthen(fault: Option<Fault>, seen: &Seen) {
     let class = pool.class();
     let lengths: Vec<usize> = class
         .zspages
-        .iter()
+        .numbered()
+        .map(|(_, zspage)| zspage)
         .map(|zspage| zspage.frames.len())
         .collect();
     drop(class);
@@ -271,7 +272,7 @@ fn lengthen_and_shorten(fault: Option<Fault>, seen: &Seen) {
     pool.free(first);
     seen.note(pool.shorten());
     let third = other.join().unwrap();
-    seen.note(format!("{} zspages", pool.class().zspages.len()));
+    seen.note(format!("{} zspages", pool.class().zspages.numbers().len()));
     pool.audit(&[(second, 11), (third, 5)]);
 }
 
@@ -315,7 +316,7 @@ fn lengthen_and_free_last(fault: Option<Fault>, seen: &Seen) {
     let other = start(&pool, |pool| object(pool, 5));
     seen.note(pool.free(left));
     let more = other.join().unwrap();
-    seen.note(format!("{} zspages", pool.class().zspages.len()));
+    seen.note(format!("{} zspages", pool.class().zspages.numbers().len()));
     pool.audit(&[(more, 5)]);
 }
 
