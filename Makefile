@@ -24,7 +24,7 @@ help:
 	@echo '  make kernel            build the kernel that the VMs boot (FLAVOUR=normal,'
 	@echo '                         debug or builtin)'
 	@echo '  make soak              all tests with storms of ten minutes, on more kernels'
-	@echo '                         (gcc, PREEMPT_RT, NUMA, arm64, KCSAN): some hours'
+	@echo '                         (gcc, PREEMPT_RT, NUMA, arm64, KCSAN, UML): some hours'
 	@echo '  make bench             measure zsmalloc_rs beside C zsmalloc'
 	@echo '  make lint              formatting, clippy, unsafe budget, layers, scripts'
 	@echo '  make doc               rustdoc, into out/doc'

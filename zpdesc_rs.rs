@@ -257,12 +257,13 @@ impl Zpdesc {
         Zone(unsafe { bindings::page_zone(self.page()) })
     }
 
-    /// Surely in the same zone as `other`; false may mean in another section of it.
+    /// What tells the page's zone. Pages of which it differs may still be in the same: in other sections
+    /// of it.
     #[inline(always)]
-    pub(crate) fn shares_zone(&self, other: &Self) -> bool {
+    pub(crate) fn zone_bits(&self) -> ZoneBits {
         // Relaxed: a page's zone never changes.
-        let [ours, theirs] = [self, other].map(|zpdesc| zpdesc.flags.load(Ordering::Relaxed));
-        ((ours ^ theirs) >> bindings::ZPDESC_ZONE_SHIFT) & bindings::ZPDESC_ZONE_MASK == 0
+        let flags = self.flags.load(Ordering::Relaxed);
+        ZoneBits((flags >> bindings::ZPDESC_ZONE_SHIFT) & bindings::ZPDESC_ZONE_MASK)
     }
 
     /// Makes the page movable with `ops` (`__zpdesc_set_movable`); it is held, or nobody else
@@ -364,7 +365,7 @@ impl Zpdesc {
         let from = old.address().as_ptr();
         let to = from.wrapping_byte_add(self.distance_from(old));
         // SAFETY: Both are whole pages of ours, and nobody else accesses them.
-        unsafe { bindings::copy_page(to.cast(), from.cast()) };
+        unsafe { bindings::zsrs_copy_page(to.cast(), from.cast()) };
         if cfg!(CONFIG_KMSAN) {
             // SAFETY: KMSAN's knowledge of the contents goes with them.
             unsafe { bindings::kmsan_copy_page_meta(self.page(), old.page()) };
@@ -383,13 +384,6 @@ impl Zpdesc {
         unsafe { bindings::put_page(self.page()) };
     }
 
-    /// Makes our reference to the page, which was retired, one again if it is frozen.
-    pub(crate) fn thaw(&self) {
-        if self.is_frozen() {
-            self.unfreeze();
-        }
-    }
-
     /// Gives the page, which was retired, back to the page allocator, or to whoever holds a reference.
     ///
     /// Neither `put_page()` nor `release_pages()`, which look for memory cgroups and the LRU.
@@ -399,7 +393,9 @@ impl Zpdesc {
     /// As for [`Self::put`].
     #[inline(always)]
     pub(crate) unsafe fn free(&self) {
-        self.thaw();
+        if self.is_frozen() {
+            self.unfreeze();
+        }
         // SAFETY: One reference is ours, and nobody of ours uses the page after this.
         unsafe { bindings::__free_pages(self.page(), 0) };
     }
@@ -438,6 +434,10 @@ impl Drop for ZpdescRef {
     }
 }
 
+/// See [`Zpdesc::zone_bits`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ZoneBits(usize);
+
 /// A memory zone.
 #[derive(Clone, Copy)]
 pub(crate) struct Zone(*mut bindings::zone);
@@ -447,7 +447,7 @@ impl Zone {
     pub(crate) fn add_zspages(self, pages: isize) {
         // SAFETY: It is the zone of a page, and lives for ever.
         unsafe {
-            bindings::mod_zone_page_state(self.0, bindings::zone_stat_item_NR_ZSPAGES, pages)
+            bindings::zsrs_mod_zone_page_state(self.0, bindings::zone_stat_item_NR_ZSPAGES, pages)
         };
     }
 }

@@ -97,7 +97,8 @@ int zsrs_shrink(struct zsrs_pool *pool, unsigned int pages, unsigned int *reclai
  * @pool: the pool; nobody may use it any more
  *
  * Objects still allocated are a bug of the caller: they are reported with
- * their class, and their memory is leaked rather than handed out again.
+ * their class. The pool's memory then stays allocated, rather than being handed
+ * out again, and the module loaded.
  *
  * Context: process context, may sleep.
  */

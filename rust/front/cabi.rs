@@ -84,19 +84,6 @@ unsafe fn pool_from_raw(pool: *mut c_void) -> &'static Pool {
     unsafe { instance_from_raw(pool) }.pool()
 }
 
-/// The pool behind a pointer and the handle behind a number, if it can be one.
-///
-/// # Safety
-///
-/// As for [`pool_from_raw`] and [`handle_from_raw`].
-#[inline(always)]
-unsafe fn object_from_raw(pool: *mut c_void, handle: usize) -> Option<(&'static Pool, Handle)> {
-    // SAFETY: A live object's handle or none, by this function's contract.
-    let handle = unsafe { handle_from_raw(handle) }?;
-    // SAFETY: A live pool, by this function's contract.
-    Some((unsafe { pool_from_raw(pool) }, handle))
-}
-
 /// See `include/zsmalloc_rs.h`.
 ///
 /// # Safety
@@ -224,9 +211,10 @@ fn error_value(error: Error) -> c_ulong {
 /// `pool` must be live; `handle` 0, an error, or from [`zsrs_malloc`] of that pool.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_free(pool: *mut c_void, handle: c_ulong) {
-    // SAFETY: Live, by this function's contract.
-    if let Some((pool, handle)) = unsafe { object_from_raw(pool, handle) } {
-        pool.free(handle);
+    // SAFETY: A live object's handle or none, by this function's contract.
+    if let Some(handle) = unsafe { handle_from_raw(handle) } {
+        // SAFETY: Live, by this function's contract.
+        unsafe { pool_from_raw(pool) }.free(handle);
     }
 }
 
@@ -241,12 +229,13 @@ pub(crate) unsafe extern "C" fn zsrs_map_object(
     handle: c_ulong,
     mode: c_uint,
 ) -> *mut c_void {
-    // SAFETY: Live, by this function's contract.
-    let Some((pool, handle)) = (unsafe { object_from_raw(pool, handle) }) else {
+    // SAFETY: A live object's handle or none, by this function's contract.
+    let Some(handle) = (unsafe { handle_from_raw(handle) }) else {
         return null_mut();
     };
-    let address = pool.map(handle, MapMode::from_raw(mode));
-    address.map_or(null_mut(), |address| address.as_ptr().cast())
+    // SAFETY: Live, by this function's contract.
+    let instance = unsafe { instance_from_raw(pool) };
+    instance.map(handle, MapMode::from_raw(mode))
 }
 
 /// See `include/zsmalloc_rs.h`.
@@ -256,9 +245,10 @@ pub(crate) unsafe extern "C" fn zsrs_map_object(
 /// `pool` must be live; `handle` 0, an error, or from [`zsrs_malloc`] of that pool. The caller has mapped it.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_unmap_object(pool: *mut c_void, handle: c_ulong) {
-    // SAFETY: Live, by this function's contract.
-    if let Some((pool, handle)) = unsafe { object_from_raw(pool, handle) } {
-        pool.unmap(handle);
+    // SAFETY: A live object's handle or none, by this function's contract.
+    if let Some(handle) = unsafe { handle_from_raw(handle) } {
+        // SAFETY: Live, by this function's contract.
+        unsafe { instance_from_raw(pool) }.unmap(handle);
     }
 }
 

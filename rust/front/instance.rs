@@ -3,9 +3,18 @@
 //! A pool as the outside sees it, and what the module holds while it is loaded.
 
 use super::{debugfs, evict::Handler};
-use crate::kapi::{cpuhp, cpumask::Cpu, debugfs::Dir, global::Global, shrinker};
-use crate::object::lru::Lru;
+use crate::kapi::{
+    cpuhp,
+    cpumask::Cpu,
+    debugfs::Dir,
+    global::{keep_loaded, Global},
+    shrinker,
+    warn::warn,
+};
+use crate::logic::map_mode::MapMode;
+use crate::object::{handle::Handle, lru::Lru};
 use crate::pool::{reclaim::Evict, shared::Shared, Pool};
+use core::ptr::null_mut;
 use kernel::{c_str, ffi::c_void, prelude::*, str::CStr, sync::Arc};
 
 /// The module's state, for callbacks and exported functions.
@@ -95,6 +104,21 @@ impl Instance {
         Some(self.handler.as_ref()?.of(raw))
     }
 
+    /// [`Pool::map`]; null if that is refused.
+    #[inline(always)]
+    pub(super) fn map(&self, handle: Handle, mode: MapMode) -> *mut c_void {
+        let address = Pool::try_map(handle).or_else(|| self.pool().map(handle, mode));
+        address.map_or(null_mut(), |address| address.as_ptr().cast())
+    }
+
+    /// [`Pool::unmap`], with a warning if the object was not mapped.
+    #[inline(always)]
+    pub(super) fn unmap(&self, handle: Handle) {
+        if !Pool::try_unmap(handle) && !self.pool().unmap(handle) {
+            warn(c_str!("zsmalloc_rs: unmap of an object that is not mapped"));
+        }
+    }
+
     /// The pool, as long as anybody may use it: users have stopped before the instance is dropped,
     /// and callbacks are waited for.
     #[inline(always)]
@@ -123,7 +147,11 @@ impl OwnedPool {
 
 impl Drop for OwnedPool {
     fn drop(&mut self) {
-        self.0.close();
+        if !self.0.close() {
+            // As it is, with the objects that were never freed: their pages may still be asked to move.
+            keep_loaded(&crate::THIS_MODULE);
+            return;
+        }
         let pool: *const Pool = self.0;
         // SAFETY: From a `KBox`, by the invariant. Whoever referred to it has ended: users by
         // contract, the shrinker and debugfs as fields of `Instance`, the worker by `close`.

@@ -34,14 +34,13 @@ impl Driver for ZsmallocRs {
         let Some(handle) = (unsafe { handle_from_raw(handle) }) else {
             return core::ptr::null_mut();
         };
-        let address = pool.pool().map(handle, mode);
-        address.map_or(core::ptr::null_mut(), |address| address.as_ptr().cast())
+        pool.map(handle, mode)
     }
 
     unsafe fn unmap(pool: &Instance, handle: usize) {
         // SAFETY: From `malloc` and mapped, by this function's contract.
         if let Some(handle) = unsafe { handle_from_raw(handle) } {
-            pool.pool().unmap(handle);
+            pool.unmap(handle);
         }
     }
 

@@ -12,6 +12,7 @@
 #include "kmsan.c"
 #include "local_lock.c"
 #include "mm.c"
+#include "module.c"
 #include "pagemap.c"
 #include "percpu.c"
 #include "preempt.c"

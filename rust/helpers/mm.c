@@ -4,6 +4,7 @@
 #include <linux/io.h>
 #include <linux/mm.h>
 #include <linux/page_ref.h>
+#include <linux/vmstat.h>
 
 unsigned long rust_helper_alloc_pages_bulk_array(gfp_t gfp, unsigned long nr,
 						 struct page **pages)
@@ -44,4 +45,14 @@ void *rust_helper_phys_to_virt(phys_addr_t addr)
 phys_addr_t rust_helper_virt_to_phys(void *addr)
 {
 	return virt_to_phys(addr);
+}
+
+void rust_helper_zsrs_copy_page(void *to, void *from)
+{
+	copy_page(to, from);
+}
+
+void rust_helper_zsrs_mod_zone_page_state(struct zone *zone, enum zone_stat_item item, long delta)
+{
+	mod_zone_page_state(zone, item, delta);
 }

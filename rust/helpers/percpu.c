@@ -4,7 +4,7 @@
 
 unsigned long rust_helper_my_cpu_offset(void)
 {
-	return __my_cpu_offset;
+	return (unsigned long)raw_cpu_ptr((char __percpu *)NULL);
 }
 
 void *rust_helper_per_cpu_ptr(void __percpu *ptr, int cpu)

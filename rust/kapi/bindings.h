@@ -16,7 +16,7 @@
 #include <linux/zpool.h>
 
 /* Expressions that bindgen cannot evaluate by itself. */
-#ifdef CONFIG_X86_64
+#if defined(CONFIG_X86_64) && !defined(CONFIG_UML)
 const size_t RUST_CONST_HELPER_PCPU_HOT_PREEMPT_COUNT = offsetof(struct pcpu_hot, preempt_count);
 #endif
 const u32 RUST_CONST_HELPER_INTERRUPT_BITS = NMI_MASK | HARDIRQ_MASK | SOFTIRQ_MASK;

@@ -38,7 +38,7 @@ pub(crate) fn possible_cpus() -> impl Iterator<Item = Cpu> {
         // SAFETY: Reads `cpu_possible_mask`, which does not change after boot.
         let next = unsafe { bindings::next_possible_cpu(last) };
         // SAFETY: Reads a variable that does not change after boot.
-        let end = unsafe { bindings::nr_cpu_ids };
+        let end = unsafe { bindings::zsrs_nr_cpu_ids() };
         if next >= end {
             return None;
         }

@@ -11,7 +11,7 @@ use super::{
     gfp::Gfp,
     page_alloc,
 };
-use crate::logic::conv::u64_to_usize;
+use crate::logic::conv::{u64_to_usize, usize_to_u64};
 use core::sync::atomic::{AtomicUsize, Ordering};
 use kernel::prelude::*;
 
@@ -37,6 +37,12 @@ pub(crate) fn init() -> Result {
     // Relaxed: only this module's callers read it, and module init is ordered before them.
     OFFSET.store(offset, Ordering::Relaxed);
     Ok(())
+}
+
+/// The physical address of a kernel address in the direct map, `__pa()`.
+#[inline(always)]
+pub(crate) fn virt_to_phys(virt: usize) -> u64 {
+    usize_to_u64(virt.wrapping_sub(OFFSET.load(Ordering::Relaxed)))
 }
 
 /// The kernel address of a physical address, `__va()`.

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What there is once while the module is loaded: an object that C callbacks without an argument
-//! can find, and the module's parameters.
+//! can find, the module's parameters, and its end.
 
 use super::bindings;
 use core::{
     ptr::{null_mut, NonNull},
     sync::atomic::{AtomicPtr, Ordering},
 };
-use kernel::{alloc::KBox, prelude::*};
+use kernel::{alloc::KBox, prelude::*, ThisModule};
 
 /// A place for one pinned `T` while a module is loaded.
 ///
@@ -60,6 +60,13 @@ impl<T: Sync + 'static> Drop for Published<T> {
         // SAFETY: By the type invariant of `Global` the pointer came from a `KBox`.
         drop(unsafe { KBox::from_raw(raw) });
     }
+}
+
+/// Keeps the module loaded for good, because what cannot be freed refers to it. By who may call into it.
+#[cold]
+pub(crate) fn keep_loaded(module: &ThisModule) {
+    // SAFETY: The module lives: it is called into.
+    unsafe { bindings::zsrs_module_get(module.as_ptr()) };
 }
 
 /// Module parameter `chain`: longest chain of pages in a zspage.

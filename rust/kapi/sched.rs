@@ -89,8 +89,9 @@ pub(crate) fn in_interrupt() -> bool {
     preempt_count() & INTERRUPTS != 0
 }
 
-/// Reads this CPU's copy of a variable of the kernel's, as the C macros do: in one instruction.
-#[cfg(all(CONFIG_X86_64, not(CONFIG_UML)))]
+/// Reads this CPU's copy of a variable of the kernel's, as the C macros do: in one instruction. Where
+/// there is only one CPU it has no copies.
+#[cfg(all(CONFIG_X86_64, CONFIG_SMP, not(CONFIG_UML)))]
 macro_rules! read_this_cpu {
     ($operand:literal, $variable:literal) => {{
         let value;
@@ -103,12 +104,12 @@ macro_rules! read_this_cpu {
 /// The preemption count of the current task, with the interrupt bits.
 #[inline(always)]
 fn preempt_count() -> u32 {
-    #[cfg(all(CONFIG_X86_64, not(CONFIG_UML)))]
+    #[cfg(all(CONFIG_X86_64, CONFIG_SMP, not(CONFIG_UML)))]
     {
         const { assert!(bindings::PCPU_HOT_PREEMPT_COUNT == 8) };
         read_this_cpu!("{:e}", "pcpu_hot + 8")
     }
-    #[cfg(not(all(CONFIG_X86_64, not(CONFIG_UML))))]
+    #[cfg(not(all(CONFIG_X86_64, CONFIG_SMP, not(CONFIG_UML))))]
     // SAFETY: Reads a count of the current task.
     unsafe {
         bindings::zsrs_preempt_count()
@@ -119,11 +120,11 @@ fn preempt_count() -> u32 {
 /// the task stays on its CPU.
 #[inline(always)]
 pub(super) fn cpu_offset() -> usize {
-    #[cfg(all(CONFIG_X86_64, not(CONFIG_UML)))]
+    #[cfg(all(CONFIG_X86_64, CONFIG_SMP, not(CONFIG_UML)))]
     {
         read_this_cpu!("{}", "this_cpu_off")
     }
-    #[cfg(not(all(CONFIG_X86_64, not(CONFIG_UML))))]
+    #[cfg(not(all(CONFIG_X86_64, CONFIG_SMP, not(CONFIG_UML))))]
     // SAFETY: Reads a constant of the current CPU.
     unsafe {
         bindings::my_cpu_offset()

@@ -36,8 +36,8 @@ pub(crate) struct Work<T: Run> {
     raw: Opaque<bindings::delayed_work>,
     /// What to run.
     target: AtomicPtr<T>,
-    /// Suggestions since it began for the last time.
-    suggested: AtomicU32,
+    /// After how many suggestions it is done at once; 0 if none came since it began for the last time.
+    left: AtomicU32,
 }
 
 // SAFETY: The workqueue does its own locking; the target is `Sync`.
@@ -54,7 +54,7 @@ impl<T: Run> Work<T> {
                 bindings::INIT_DELAYED_WORK(slot, Some(Self::entry))
             }),
             target: AtomicPtr::new(null_mut()),
-            suggested: AtomicU32::new(0),
+            left: AtomicU32::new(0),
         })
     }
 
@@ -62,14 +62,15 @@ impl<T: Run> Work<T> {
     /// the next tick, or after `many` suggestions; some that are made while it begins to run may be
     /// missed.
     #[inline(always)]
-    pub(crate) fn suggest(&'static self, target: &'static T, many: NonZeroU32) {
+    pub(crate) fn suggest(&'static self, target: &'static T, many: impl FnOnce() -> NonZeroU32) {
         // Relaxed, and not one operation: some that come at the same time may not count. If it begins to
-        // run in between, this undoes its 0: then the next multiple has it run again.
-        let before = self.suggested.load(Ordering::Relaxed);
-        self.suggested
-            .store(before.wrapping_add(1), Ordering::Relaxed);
-        if before % many == 0 {
-            self.schedule_in(target, c_ulong::from(before == 0));
+        // run in between, this undoes its 0: then it runs again when enough have come.
+        let left = self.left.load(Ordering::Relaxed);
+        if left > 1 {
+            self.left.store(left.wrapping_sub(1), Ordering::Relaxed);
+        } else {
+            self.left.store(many().get(), Ordering::Relaxed);
+            self.schedule_in(target, c_ulong::from(left == 0));
         }
     }
 
@@ -112,7 +113,7 @@ impl<T: Run> Work<T> {
         // `schedule`.
         let this = unsafe { &*this };
         // Relaxed: as in `suggest`.
-        this.suggested.store(0, Ordering::Relaxed);
+        this.left.store(0, Ordering::Relaxed);
         let target = this.target.load(Ordering::Acquire);
         if let Some(target) = NonNull::new(target) {
             // SAFETY: It came from a `&'static T`.

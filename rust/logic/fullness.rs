@@ -75,7 +75,8 @@ impl Group {
     }
 }
 
-/// The set of groups whose lists are not empty: saves walking the empty ones.
+/// The set of groups whose lists are not empty: saves walking the empty ones. Full zspages are on no
+/// list, so [`FULL`] is never in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct GroupSet(u32);
 
@@ -97,22 +98,22 @@ impl GroupSet {
         Self(self.0 & !Self::bit(group))
     }
 
-    /// The fullest group in the set whose zspages have room.
+    /// The fullest group in the set: where objects are allocated.
     #[inline(always)]
-    pub const fn fullest_with_room(self) -> Option<Group> {
-        Self::highest(self.0 & !Self::bit(FULL))
+    pub const fn fullest(self) -> Option<Group> {
+        Self::highest(self.0)
     }
 
     /// The fullest group in the set with both objects and room: where compaction moves to.
     #[inline(always)]
     pub const fn fullest_partial(self) -> Option<Group> {
-        Self::highest(self.0 & !Self::bit(FULL) & !Self::bit(EMPTY))
+        Self::highest(self.0 & !Self::bit(EMPTY))
     }
 
     /// The emptiest group in the set with both objects and room: where compaction moves from.
     #[inline(always)]
     pub const fn emptiest_partial(self) -> Option<Group> {
-        let set = self.0 & !Self::bit(FULL) & !Self::bit(EMPTY);
+        let set = self.0 & !Self::bit(EMPTY);
         if set == 0 {
             return None;
         }

@@ -8,7 +8,7 @@ use crate::kapi::{
     page_alloc::{self, Page},
 };
 use crate::logic::conv::{u64_to_usize, usize_to_u64};
-use crate::zpdesc_rs::{are_adjacent, Zpdesc, MAX_PAGES, PAGE_SHIFT};
+use crate::zpdesc_rs::{are_adjacent, Zone, ZoneBits, Zpdesc, MAX_PAGES, PAGE_SHIFT};
 use core::{
     cell::Cell,
     mem::ManuallyDrop,
@@ -165,7 +165,9 @@ impl Chain {
         if nr > 1 {
             SCATTER.chain_allocated(contiguous);
         }
-        chain.count(1);
+        let mut counted = Counted::new(chain.first());
+        chain.iter().for_each(|zpdesc| counted.add(zpdesc, 1));
+        counted.end();
         Some((chain, adjacent))
     }
 
@@ -233,8 +235,8 @@ impl Chain {
         }
     }
 
-    /// Makes the pages from place `from` on movable with the operations of `T`. From then on the pages may be replaced
-    /// at any time that their class's lock is not held.
+    /// Makes the pages from place `from` on movable with the operations of `T`. From then on they may
+    /// be replaced at any time that their class's lock is not held.
     ///
     /// A page whose lock somebody has (memory failure may) stays unmovable.
     pub(super) fn set_movable<T: movable::Operations>(&self, from: usize) {
@@ -343,40 +345,42 @@ impl Chain {
     pub(super) fn retire(&self) {
         self.iter().for_each(Zpdesc::retire);
     }
+}
 
-    /// Adds `sign` for each page to the zones' `NR_ZSPAGES`: one call for pages of one zone.
-    fn count(&self, sign: isize) {
-        let mut run: isize = 0;
-        let mut first = self.first();
-        for zpdesc in self.iter() {
-            if !zpdesc.shares_zone(first) {
-                first.zone().add_zspages(run);
-                first = zpdesc;
-                run = 0;
-            }
-            run = run.wrapping_add(sign);
+/// Pages that come or go, which their zones count in `NR_ZSPAGES`: one call for pages of one zone that
+/// follow each other.
+struct Counted {
+    /// The zone of the latest page.
+    zone: Zone,
+    /// What tells its pages.
+    bits: ZoneBits,
+    /// How many pages of it have come since the last call.
+    pages: isize,
+}
+
+impl Counted {
+    /// None yet; `first` is to be the first.
+    fn new(first: &Zpdesc) -> Self {
+        Self {
+            zone: first.zone(),
+            bits: first.zone_bits(),
+            pages: 0,
         }
-        first.zone().add_zspages(run);
     }
 
-    /// Takes the pages out of our hands without freeing them: nothing in them refers to us any
-    /// more, and nobody will use them again. They are unmovable.
-    ///
-    /// For objects that are still allocated when their pool is destroyed.
-    pub(super) fn leak(self) {
-        self.count(-1);
-        let chain = ManuallyDrop::new(self);
-        chain.release(Zpdesc::thaw);
+    /// A page has come, or goes if `by` is -1: then before it does.
+    #[inline(always)]
+    fn add(&mut self, zpdesc: &Zpdesc, by: isize) {
+        if zpdesc.zone_bits() != self.bits {
+            self.zone.add_zspages(self.pages);
+            *self = Self::new(zpdesc);
+        }
+        self.pages = self.pages.wrapping_add(by);
     }
 
-    /// Resets every page and hands it to `then`.
-    fn release(&self, then: impl Fn(&Zpdesc)) {
-        let mut next = Some(self.first());
-        while let Some(zpdesc) = next {
-            next = self.after(zpdesc);
-            zpdesc.reset();
-            then(zpdesc);
-        }
+    /// That was all.
+    fn end(self) {
+        self.zone.add_zspages(self.pages);
     }
 }
 
@@ -384,9 +388,15 @@ impl Drop for Chain {
     /// Gives the pages back; they are unmovable. Any context that may free pages, not under a class's
     /// lock.
     fn drop(&mut self) {
-        // Before the pages are freed: their zones must not change in between.
-        self.count(-1);
-        // SAFETY: The chain was the only owner, by the invariant, and the page is reset.
-        self.release(|zpdesc| unsafe { zpdesc.free() });
+        let mut counted = Counted::new(self.first());
+        let mut next = Some(self.first());
+        while let Some(zpdesc) = next {
+            next = self.after(zpdesc);
+            counted.add(zpdesc, -1);
+            zpdesc.reset();
+            // SAFETY: The chain was the only owner, by the invariant, and the page is reset.
+            unsafe { zpdesc.free() };
+        }
+        counted.end();
     }
 }

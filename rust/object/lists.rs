@@ -12,7 +12,7 @@ use super::{
     zspage::{Doomed, Reclaim, Zspage, ZspageBox},
 };
 use crate::logic::{
-    fullness::{Group, GroupSet, NR_GROUPS},
+    fullness::{Group, GroupSet, FULL, NR_GROUPS},
     size_class::Geometry,
 };
 use crate::zpdesc_rs::ZpdescRef;
@@ -23,14 +23,17 @@ use core::{cell::Cell, ptr::NonNull};
 #[must_use = "it belongs back on a list: `ZspageLists::restore`"]
 pub(crate) struct Isolated<Owner>(NonNull<Zspage<Owner>>);
 
-/// All zspages of a size class, by fullness.
+/// The zspages of a size class, by fullness.
+///
+/// Full ones are on no list: nobody looks for one, and with many of them their neighbours there would be
+/// two cold cache lines for each free.
 ///
 /// # Invariants
 ///
-/// Every zspage is on the list of its `group`; `filled` has the groups whose lists are not empty.
-/// `short` is the one zspage that lacks pages, if there is one.
+/// Every zspage that is not full, and not under reclaim, is on the list of its `group`; `filled` has the
+/// groups whose lists are not empty. `short` is the one zspage that lacks pages, if there is one.
 pub(crate) struct ZspageLists<Owner> {
-    /// A list for each group.
+    /// A list for each group. That of [`FULL`] stays empty.
     lists: [List<Zspage<Owner>>; NR_GROUPS],
     /// Groups whose lists are not empty.
     filled: Cell<GroupSet>,
@@ -57,7 +60,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
         self.filled.get()
     }
 
-    /// Zspages in a group. Looks at each.
+    /// Zspages in a group, other than the full ones. Looks at each.
     pub(crate) fn count(&self, group: Group) -> usize {
         self.group(group).count()
     }
@@ -85,7 +88,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
         zspages.filter(|zspage| !is_other(zspage)).nth(skip)
     }
 
-    /// The zspages of a group.
+    /// The zspages of a group, other than the full ones.
     fn group(&self, group: Group) -> impl Iterator<Item = &Zspage<Owner>> {
         self.of_group(group).iter()
     }
@@ -187,12 +190,12 @@ impl<Owner: Sync> ZspageLists<Owner> {
         Ok(zspage)
     }
 
-    /// Moves a zspage to the list that its number of objects now belongs to.
+    /// Moves a zspage to the list that its number of objects now belongs to, if it is not full.
     pub(crate) fn relist(&self, zspage: &Zspage<Owner>, class: &Geometry) {
         self.move_to(zspage.slots().group(class), zspage);
     }
 
-    /// Moves a zspage to the list of `group`, which its number of objects now belongs to.
+    /// Moves a zspage to `group`, which its number of objects now belongs to.
     #[inline(always)]
     pub(crate) fn move_to(&self, group: Group, zspage: &Zspage<Owner>) {
         if group != zspage.group().get() {
@@ -254,19 +257,25 @@ impl<Owner: Sync> ZspageLists<Owner> {
         unsafe { zspage.as_ref() }
     }
 
-    /// Links a zspage.
+    /// Links a zspage, unless it is full.
     #[inline(always)]
     fn add(&self, zspage: &Zspage<Owner>, group: Group) {
-        self.of_group(group).push_front(zspage);
         // INVARIANT: list, group and set change together.
         zspage.group().set(group);
+        if group == FULL {
+            return;
+        }
+        self.of_group(group).push_front(zspage);
         self.filled.set(self.filled.get().with(group));
     }
 
-    /// Unlinks a zspage.
+    /// Unlinks a zspage, unless it was full.
     #[inline(always)]
     fn del(&self, zspage: &Zspage<Owner>) {
         let group = zspage.group().get();
+        if group == FULL {
+            return;
+        }
         let list = self.of_group(group);
         list.remove(zspage);
         // INVARIANT: list and set change together.

@@ -2,7 +2,7 @@
 
 //! A mapped object: exclusive use of its memory.
 
-use super::{bounce::BounceBuffers, handle::Handle, slot::payload_offset};
+use super::{bounce::BounceBuffers, handle::Handle};
 use crate::kapi::{direct_map::phys_to_virt, sched};
 use crate::logic::{map_mode::MapMode, word::Word};
 use core::ptr::NonNull;
@@ -77,9 +77,8 @@ pub(crate) fn map(
 /// Where the contents of a direct object are.
 #[inline(always)]
 fn address(word: Word) -> NonNull<u8> {
-    let start = phys_to_virt::<u8>(word.phys()).wrapping_add(payload_offset(word));
     // SAFETY: Addresses of memory are not null.
-    unsafe { NonNull::new_unchecked(start) }
+    unsafe { NonNull::new_unchecked(phys_to_virt(word.contents())) }
 }
 
 /// [`map`] for an object in two separate pages.
@@ -108,13 +107,12 @@ fn map_split(
 /// done then.
 #[inline(always)]
 pub(crate) fn try_unmap(handle: Handle) -> bool {
-    let word = handle.load();
-    let direct = word.is_locked() && word.is_direct();
-    if direct {
-        handle.unlock(word.unlocked());
+    let unlocked = handle.load().unlocked_direct();
+    if let Some(unlocked) = unlocked {
+        handle.unlock(unlocked);
         unpin_task();
     }
-    direct
+    unlocked.is_some()
 }
 
 /// Ends [`map`]. False if the object is not mapped, or not by this CPU: nothing was done then.

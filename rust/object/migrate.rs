@@ -55,14 +55,14 @@ impl<Owner: Migrate> movable::Operations for Movable<Owner> {
         // SAFETY: The core has allocated the page for us to use; it is ours if this succeeds.
         let new: &Zpdesc = unsafe { Zpdesc::from_page(new) };
         let zspage = NonNull::new(old.zspage().cast::<Zspage<Owner>>()).ok_or(EINVAL)?;
-        // SAFETY: A page leaves its zspage, alone or with all others, only while who frees it holds it, which
-        // the core's lock prevents: the zspage lives.
+        // SAFETY: A page leaves its zspage, alone or with all others, only while who frees it holds
+        // it, which the core's lock prevents: the zspage lives.
         let owner = unsafe { Zspage::owner_of(zspage) };
         // Ours, beside the core's, before others find the page: the core has the page locked.
         let reference = new.get();
         owner.migrate(PinnedZspage(zspage, PhantomData), old, new, may_wait)?;
         reference.keep();
-        if !old.shares_zone(new) {
+        if old.zone_bits() != new.zone_bits() {
             old.zone().add_zspages(-1);
             new.zone().add_zspages(1);
         }

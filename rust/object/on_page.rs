@@ -2,8 +2,8 @@
 
 //! The objects that have a byte on one page: those that page migration has to hold, and to move.
 
-use super::{handle::Handle, migrate::Migrate, slot::handle_in, zspage::Zspage};
-use crate::kapi::conv::{addr_of, ptr_at};
+use super::{handle::Handle, migrate::Migrate, slot::handle_at, zspage::Zspage};
+use crate::kapi::conv::addr_of;
 use crate::logic::{
     conv::{u16_to_u32, u32_to_usize, usize_to_u64},
     size_class::Geometry,
@@ -11,7 +11,6 @@ use crate::logic::{
     word::ADDR_SHIFT,
 };
 use crate::zpdesc_rs::{are_adjacent, Zpdesc, PAGE_SHIFT, PAGE_SIZE};
-use core::sync::atomic::{AtomicU64, Ordering};
 
 /// The objects that have a byte on a page. Their class's lock is held.
 ///
@@ -152,9 +151,7 @@ impl<'g> ObjectsOn<'g> {
     /// The handle of the object whose header lies at an address, if there is one.
     #[inline(always)]
     fn at(header: usize) -> Option<Handle> {
-        // SAFETY: A header lies there, by the invariant, and is accessed as an atomic only.
-        let header: &AtomicU64 = unsafe { AtomicU64::from_ptr(ptr_at(header)) };
-        // Relaxed: guarded by the class's lock.
-        handle_in(header.load(Ordering::Relaxed))
+        // SAFETY: A header lies there, by the invariant.
+        unsafe { handle_at(header) }
     }
 }

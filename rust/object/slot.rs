@@ -3,7 +3,10 @@
 //! A slot of a zspage: room for one object, with its header.
 
 use super::{copy::Pieces, handle::Handle};
-use crate::kapi::{conv::ptr_at, direct_map::phys_to_virt};
+use crate::kapi::{
+    conv::{addr_of, ptr_at},
+    direct_map::phys_to_virt,
+};
 use crate::logic::{
     conv::u64_to_usize,
     header::{Header, HEADER_SIZE},
@@ -38,13 +41,25 @@ impl<'g> Slot<'g> {
     /// A slot of a zspage begins there, which lives as long as the value is used.
     #[inline(always)]
     pub(super) unsafe fn at(phys: u64, split: bool, huge: bool) -> Self {
-        let header: &'g AtomicU64 = if huge {
+        let header = if huge {
             // SAFETY: It is a page of ours.
-            unsafe { Zpdesc::from_phys(phys) }.header()
+            addr_of(unsafe { Zpdesc::from_phys(phys) }.header())
         } else {
-            // SAFETY: A slot's first word is its header, and is accessed as an atomic only.
-            unsafe { AtomicU64::from_ptr(phys_to_virt(phys)) }
+            addr_of(phys_to_virt::<u8>(phys))
         };
+        // SAFETY: A slot's header is its first word, or, if it is a whole page, in the descriptor.
+        unsafe { Self::with_header(phys, split, header) }
+    }
+
+    /// The slot at a physical address, split or not, whose header lies at the address `header`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Slot::at`].
+    #[inline(always)]
+    pub(super) unsafe fn with_header(phys: u64, split: bool, header: usize) -> Self {
+        // SAFETY: The slot's header lies there, by this function's contract.
+        let header = unsafe { header_at(header) };
         // INVARIANT: the caller's promise.
         Self {
             phys,
@@ -76,7 +91,7 @@ impl Slot<'_> {
 
     /// Reads what lies in the header's place.
     #[inline(always)]
-    pub(super) fn raw_header(&self) -> u64 {
+    fn raw_header(&self) -> u64 {
         // Relaxed: guarded by the class's lock.
         self.header.load(Ordering::Relaxed)
     }
@@ -140,22 +155,30 @@ impl Slot<'_> {
     }
 }
 
-/// Where an object's contents begin, counted from its slot's start, in bytes.
+/// The header at an address.
+///
+/// # Safety
+///
+/// The header of a slot lies there, as long as the result is used.
 #[inline(always)]
-pub(crate) fn payload_offset(word: Word) -> usize {
-    if word.is_huge() {
-        0
-    } else {
-        HEADER_SIZE
-    }
+unsafe fn header_at<'g>(header: usize) -> &'g AtomicU64 {
+    // SAFETY: Headers are accessed as atomics only.
+    unsafe { AtomicU64::from_ptr(ptr_at(header)) }
 }
 
-/// The handle in the header of an allocated slot.
+/// The handle of the object whose header lies at an address, if there is one. Under its class's lock.
 ///
 /// Headers are written by this module only, and say whose slot it is until it is freed.
+///
+/// # Safety
+///
+/// The header of a slot lies there.
 #[inline(always)]
-pub(super) fn handle_in(raw_header: u64) -> Option<Handle> {
-    let word = ptr_at(Header::handle_in(raw_header)?);
+pub(super) unsafe fn handle_at(header: usize) -> Option<Handle> {
+    // SAFETY: The slot's header lies there, by this function's contract.
+    let header = unsafe { header_at(header) };
+    // Relaxed: guarded by the class's lock.
+    let word = ptr_at(Header::handle_in(header.load(Ordering::Relaxed))?);
     // SAFETY: Handles are never null, and nothing else is written with an object's tag.
     let word = unsafe { NonNull::new_unchecked(word) };
     // SAFETY: The word of an allocated object lives.

@@ -2,10 +2,10 @@
 
 //! Zspages: chains of pages with the slots of one size class.
 //!
-//! A zspage begins as a [`ZspageBox`], which nobody else knows. Then it is on a list of its class,
-//! its `Owner`, whose lock guards all fields; they are cells, so `&Zspage` cannot leave the task
-//! that holds the lock. While it is under reclaim it is on no list, but the lock still guards it.
-//! It ends as [`Doomed`], with all its pages held.
+//! A zspage begins as a [`ZspageBox`], which nobody else knows. Then it is its class's, its `Owner`,
+//! whose lock guards all fields; they are cells, so `&Zspage` cannot leave the task that holds the
+//! lock. It is on a list of the class, unless it is full or under reclaim. It ends as [`Doomed`],
+//! with all its pages held.
 
 use super::{
     chain::Chain,
@@ -13,14 +13,16 @@ use super::{
     list::{Listed, Place},
     migrate::{Migrate, Movable},
     ring::{Linked, Links},
-    slot::{handle_in, Slot},
+    slot::{handle_at, Slot},
 };
 use crate::kapi::{
+    conv::addr_of,
+    direct_map::virt_to_phys,
     gfp::Gfp,
     kmem_cache::{KmemCache, SlabBox},
 };
 use crate::logic::{
-    conv::{u16_to_u32, u32_to_u64, u64_to_usize, usize_to_u64},
+    conv::{low_u16, low_u32, u16_to_usize, u32_to_usize, u64_to_usize, usize_to_u64},
     freelist::Slots,
     fullness::{Group, EMPTY},
     header::Header,
@@ -29,15 +31,7 @@ use crate::logic::{
     word::{Word, ADDR_SHIFT},
 };
 use crate::zpdesc_rs::{are_adjacent, Zpdesc, ZpdescRef, PAGE_SHIFT, PAGE_SIZE};
-use core::{
-    cell::Cell,
-    mem::{ManuallyDrop, MaybeUninit},
-    ops::Range,
-    ptr::NonNull,
-};
-
-/// Size of a page in bytes.
-const PAGE_BYTES: u64 = usize_to_u64(PAGE_SIZE);
+use core::{cell::Cell, ops::Range, ptr::NonNull};
 
 /// A chain of pages with the slots of one size class.
 ///
@@ -56,7 +50,7 @@ pub(crate) struct Zspage<Owner> {
     chain: Chain,
     /// Which slots are free.
     slots: Slots,
-    /// The list it is on.
+    /// The group it is in, and so on which list.
     group: Cell<Group>,
     /// Whether it is under reclaim.
     reclaim: Cell<Reclaim>,
@@ -65,7 +59,7 @@ pub(crate) struct Zspage<Owner> {
 /// Whether a zspage is under reclaim.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reclaim {
-    /// It is not: it is on a list.
+    /// It is not.
     Not,
     /// It is: it is on no list, and objects that are freed are only marked.
     Under,
@@ -165,27 +159,9 @@ impl<Owner: Sync> Doomed<Owner> {
         Ok(Self(unsafe { SlabBox::from_raw(NonNull::from(zspage)) }))
     }
 
-    /// No slot is allocated.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.slots.is_empty()
-    }
-
     /// Pages that it has.
     pub(crate) fn pages(&self) -> usize {
         self.0.pages()
-    }
-
-    /// Takes the zspage out of our hands: its objects are still allocated, but their pool is
-    /// destroyed. The pages are never used again.
-    pub(crate) fn leak(self) {
-        let doomed = ManuallyDrop::new(self);
-        doomed.0.chain.retire();
-        let raw = NonNull::from(&*doomed.0);
-        let chain: *const Chain = &doomed.0.chain;
-        // SAFETY: Owned until now. Moves the chain out; the slab object is freed as plain memory.
-        unsafe { chain.read() }.leak();
-        // SAFETY: `raw` is a slab object whose value was moved out: only its memory is freed.
-        drop(unsafe { SlabBox::from_raw(raw.cast::<MaybeUninit<Zspage<Owner>>>()) });
     }
 }
 
@@ -269,7 +245,7 @@ impl<Owner: Sync> Zspage<Owner> {
     #[inline(always)]
     pub(crate) fn slot(&self, class: &Geometry, start: u16) -> Slot<'_> {
         let (phys, split) = match self.chain.range() {
-            Some(range) => (range.wrapping_add(bytes(start)), false),
+            Some(range) => (range.wrapping_add(usize_to_u64(bytes(start))), false),
             None => self.find_in_pages(class, start),
         };
         // SAFETY: Slots follow each other from the start of the chain.
@@ -289,38 +265,41 @@ impl<Owner: Sync> Zspage<Owner> {
     #[inline(always)]
     pub(crate) fn objects(&self, class: &Geometry, range: Range<u16>) -> Objects<'_> {
         // Above the bump pointer lies what the page held before it was ours.
-        let (start, end) = (range.start, range.end.min(self.slots.bump()));
-        let size = u32_to_u64(class.size);
-        let huge = class.is_huge();
-        if let Some(all) = self.chain.range() {
-            // INVARIANT: the range is as good as one page.
+        let (start, end) = (bytes(range.start), bytes(range.end.min(self.slots.bump())));
+        let size = u32_to_usize(class.size);
+        let (zpdesc, before, room) = if self.chain.range().is_some() {
+            (self.chain.page(0), 0, usize::MAX)
+        } else {
+            let span = Span::of(PAGE_SHIFT, class, range.start);
+            let page = self.chain.page(span.page);
+            (page, span.page.wrapping_mul(PAGE_SIZE), PAGE_SIZE)
+        };
+        if class.is_huge() {
+            let header = addr_of(zpdesc.header());
+            // INVARIANT: there is only one slot.
             return Objects {
                 size,
-                huge,
-                zpdesc: self.chain.page(0),
-                next: all.wrapping_add(bytes(start)),
-                stop: all.wrapping_add(bytes(end)),
+                huge: true,
+                zpdesc,
+                origin: header,
+                next: header.wrapping_add(start),
+                stop: header.wrapping_add(end),
                 beyond: 0,
-                step: class.step,
-                start,
             };
         }
-        let span = Span::of(PAGE_SHIFT, class, start);
-        let zpdesc = self.chain.page(span.page);
-        let page = zpdesc.phys();
+        let page = addr_of(zpdesc.address().as_ptr());
+        let origin = page.wrapping_sub(before);
         // In bytes from the start of the page that the first slot begins on.
-        let before = usize_to_u64(span.page.wrapping_mul(PAGE_SIZE));
-        let end = bytes(end).saturating_sub(before);
-        // INVARIANT: `span` is where the first slot is.
+        let end = end.saturating_sub(before);
+        // INVARIANT: slots follow each other from the start of the chain.
         Objects {
             size,
-            huge,
+            huge: false,
             zpdesc,
-            next: page.wrapping_add(usize_to_u64(span.offset)),
-            stop: page.wrapping_add(end.min(PAGE_BYTES)),
-            beyond: end.saturating_sub(PAGE_BYTES),
-            step: class.step,
-            start,
+            origin,
+            next: origin.wrapping_add(start),
+            stop: page.wrapping_add(end.min(room)),
+            beyond: end.saturating_sub(room),
         }
     }
 
@@ -359,8 +338,8 @@ impl<Owner: Sync> Zspage<Owner> {
 
 /// Bytes before the slot at `start`, in its zspage.
 #[inline(always)]
-fn bytes(start: u16) -> u64 {
-    u32_to_u64(u16_to_u32(start)) << ADDR_SHIFT
+fn bytes(start: u16) -> usize {
+    u16_to_usize(start) << ADDR_SHIFT
 }
 
 /// An object found by its slot.
@@ -384,45 +363,38 @@ impl Found<'_> {
 ///
 /// # Invariants
 ///
-/// The next slot starts at `start` in the zspage, and begins at the address `next`, on the page of
-/// `zpdesc`, if that is below `stop`. Otherwise it begins on the next page, if `next` is below the end
-/// there. A zspage whose pages are one range is seen as one page.
+/// The header of the next slot lies at the address `next`, on the page of `zpdesc`, if that is below
+/// `stop`. Otherwise the slot begins on the next page, if `next` is below the end there. A zspage whose
+/// pages are one range is seen as one page. A huge object's header is in the page's descriptor.
 #[derive(Clone)]
 pub(crate) struct Objects<'g> {
     /// Slot size in bytes.
-    size: u64,
+    size: usize,
     /// The only slot is a whole page.
     huge: bool,
     /// The page that slots begin on.
     zpdesc: &'g Zpdesc,
-    /// Physical address of the next slot.
-    next: u64,
-    /// Where the slots that begin on the page end, but not beyond the page: a physical address.
-    stop: u64,
+    /// Where the chain would begin if all of it was one range with this page.
+    origin: usize,
+    /// Address of the next header.
+    next: usize,
+    /// Where the slots that begin on the page end, but not beyond the page: an address.
+    stop: usize,
     /// Bytes of slots on the pages after it.
-    beyond: u64,
-    /// Slot size in granules.
-    step: u16,
-    /// Where the next slot starts.
-    start: u16,
+    beyond: usize,
 }
 
 impl<'g> Objects<'g> {
-    /// The next slot, and where it starts, whatever is in it.
+    /// The address of the next header.
     #[inline(always)]
-    pub(super) fn next_slot(&mut self) -> Option<(u16, Slot<'g>)> {
+    fn next_header(&mut self) -> Option<usize> {
         if self.next >= self.stop {
             self.next_page()?;
         }
-        let (phys, start) = (self.next, self.start);
+        let header = self.next;
         // INVARIANT: the slot after this one.
-        self.next = phys.wrapping_add(self.size);
-        self.start = start.wrapping_add(self.step);
-        // If the slots end on this page, none crosses its end.
-        let split = self.next > self.stop && !goes_on(self.zpdesc);
-        // SAFETY: Slots follow each other, and `next` was where one begins.
-        let slot = unsafe { Slot::at(phys, split, self.huge) };
-        Some((start, slot))
+        self.next = header.wrapping_add(self.size);
+        Some(header)
     }
 
     /// Goes on to the next page, if slots begin there.
@@ -434,12 +406,37 @@ impl<'g> Objects<'g> {
             return None;
         }
         self.zpdesc = self.zpdesc.next()?;
-        let page = self.zpdesc.phys();
+        let page = addr_of(self.zpdesc.address().as_ptr());
+        // The page before ended at `stop`.
+        self.origin = page.wrapping_sub(self.stop.wrapping_sub(self.origin));
         // INVARIANT: slots follow each other without gaps.
         self.next = page.wrapping_add(over);
-        self.stop = page.wrapping_add(self.beyond.min(PAGE_BYTES));
-        self.beyond = self.beyond.saturating_sub(PAGE_BYTES);
+        self.stop = page.wrapping_add(self.beyond.min(PAGE_SIZE));
+        self.beyond = self.beyond.saturating_sub(PAGE_SIZE);
         Some(())
+    }
+
+    /// The slot of the header that [`Self::next_header`] has just returned, and where it starts.
+    #[inline(always)]
+    fn slot_of(&self, header: usize) -> (u16, Slot<'g>) {
+        let (phys, split) = if self.huge {
+            (self.zpdesc.phys(), false)
+        } else {
+            // If the slots end on this page, none crosses its end.
+            let split = self.next > self.stop && !goes_on(self.zpdesc);
+            (virt_to_phys(header), split)
+        };
+        let start = header.wrapping_sub(self.origin) >> ADDR_SHIFT;
+        // SAFETY: A slot begins there, by the invariant.
+        let slot = unsafe { Slot::with_header(phys, split, header) };
+        (low_u16(low_u32(usize_to_u64(start))), slot)
+    }
+
+    /// The next slot, and where it starts, whatever is in it.
+    #[inline(always)]
+    pub(super) fn next_slot(&mut self) -> Option<(u16, Slot<'g>)> {
+        let header = self.next_header()?;
+        Some(self.slot_of(header))
     }
 }
 
@@ -448,9 +445,12 @@ impl<'g> Iterator for Objects<'g> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Found<'g>> {
+        // Of a slot that is free, nothing is worked out but where its header lies.
         loop {
-            let (start, slot) = self.next_slot()?;
-            if let Some(handle) = handle_in(slot.raw_header()) {
+            let header = self.next_header()?;
+            // SAFETY: A header lies there, by the invariant.
+            if let Some(handle) = unsafe { handle_at(header) } {
+                let (start, slot) = self.slot_of(header);
                 return Some(Found {
                     start,
                     slot,

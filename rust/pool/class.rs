@@ -189,7 +189,7 @@ impl ClassGuard<'_> {
     #[inline(always)]
     pub(super) fn alloc(&self, mut word: FreeWord) -> Result<Handle, FreeWord> {
         loop {
-            let group = self.lists.filled().fullest_with_room();
+            let group = self.lists.filled().fullest();
             let Some(zspage) = group.and_then(|group| self.lists.first(group)) else {
                 return Err(word);
             };
@@ -243,7 +243,7 @@ impl ClassGuard<'_> {
     fn alloc_in(&self, zspage: &Zspage<SizeClass>, word: FreeWord) -> Result<Handle, FreeWord> {
         let geometry = &self.class.geometry;
         let Some(slot) = self.take_slot(zspage) else {
-            self.no_slot(zspage);
+            Self::no_slot(self.class, &self.lists, zspage);
             return Err(word);
         };
         slot.set_header(Header::Allocated(word.handle().addr()));
@@ -260,13 +260,13 @@ impl ClassGuard<'_> {
     /// Gives up the free slots of a zspage that should have had one.
     #[cold]
     #[inline(never)]
-    fn no_slot(&self, zspage: &Zspage<SizeClass>) {
-        let geometry = &self.class.geometry;
+    fn no_slot(class: &SizeClass, lists: &ZspageLists<SizeClass>, zspage: &Zspage<SizeClass>) {
+        let geometry = &class.geometry;
         if zspage.slots().taken() < geometry.objs {
             zspage.slots().seal(geometry);
             overwritten();
         }
-        self.lists.relist(zspage, geometry);
+        lists.relist(zspage, geometry);
     }
 
     /// Takes a free slot of a zspage; its header is not written yet.
@@ -294,19 +294,16 @@ impl ClassGuard<'_> {
         Some(slot)
     }
 
-    /// Frees an object.
+    /// Frees an object. `number` is that of the class.
     #[inline(always)]
-    pub(super) fn free(&self, handle: Handle) -> Result<Freed, Kept> {
+    pub(super) fn free(&self, handle: Handle, number: u32) -> Result<Freed, Kept> {
         let geometry = &self.class.geometry;
         let word = handle.load();
-        if !word.is_idle_as(self.class.blank) {
-            return Err(self.why_kept(word));
+        if !word.is_idle_in(number) {
+            return Err(Self::why_kept(word, number));
         }
         let (zspage, zpdesc) = Zspage::at(self.class, word.phys()).ok_or(Kept::Foreign)?;
         let (slot, start) = zspage.slot_of(zpdesc, word);
-        if !slot.has_header(Header::Allocated(handle.addr())) {
-            return Err(Kept::Foreign);
-        }
         if zspage.reclaim().get() != Reclaim::Not {
             Self::defer_free(zspage, &slot, handle, word);
             return Ok(Freed::Deferred);
@@ -324,10 +321,10 @@ impl ClassGuard<'_> {
 
     /// Why an object with this word cannot be freed.
     #[cold]
-    fn why_kept(&self, word: Word) -> Kept {
+    fn why_kept(word: Word, number: u32) -> Kept {
         if word.is_dead() {
             Kept::Dead
-        } else if word.class() != self.class.blank.class() {
+        } else if word.class() != number {
             Kept::Moved
         } else {
             // Movers hold LOCK of an object of this class under this lock only: it is a mapper's.
@@ -389,7 +386,8 @@ impl ClassGuard<'_> {
         class.sparse_below.store(sparse_below, Ordering::Relaxed);
     }
 
-    /// Takes any zspage off the lists; for destroying the class.
+    /// Takes any zspage off the lists; for a class without objects. One may be left that looks full,
+    /// because memory of it was overwritten.
     pub(super) fn take_any(&self) -> Option<Emptied> {
         let zspage = Group::all().find_map(|group| self.lists.first(group))?;
         Some(self.remove(zspage))

@@ -99,16 +99,25 @@ impl Pool {
     /// Frees an object, unless it moves to another class at this moment.
     #[inline(always)]
     fn try_free(&'static self, handle: Handle) -> Result<(), Kept> {
-        let number = u32_to_usize(handle.peek().class());
-        let class = self.classes.get(number).ok_or(Kept::Foreign)?;
-        let freed = class.lock().free(handle)?;
-        match freed {
-            Freed::Object(word) => self.shared.words.free(word),
-            Freed::Last(word, emptied) => self.freed_last(word, emptied),
-            Freed::Deferred => return Ok(()),
+        let number = handle.peek().class();
+        let class = self.classes.get(u32_to_usize(number));
+        let class = class.ok_or(Kept::Foreign)?;
+        let guard = class.lock();
+        match guard.free(handle, number) {
+            // The usual case by itself, so that after the lock is dropped nothing is asked again.
+            Ok(Freed::Object(word)) => {
+                drop(guard);
+                self.shared.words.free(word);
+            }
+            Ok(Freed::Last(word, emptied)) => {
+                drop(guard);
+                self.freed_last(word, emptied);
+            }
+            Ok(Freed::Deferred) => return Ok(()),
+            Err(kept) => return Err(kept),
         }
         if class.is_sparse() && global::background_compaction() {
-            self.keeper.suggest(self, self.many_frees());
+            self.keeper.suggest(self, || self.many_frees());
         }
         Ok(())
     }

@@ -13,20 +13,20 @@ use core::ptr::NonNull;
 use kernel::c_str;
 
 impl Pool {
+    /// [`Pool::map`], if it takes no more than a LOCK: that needs nothing of the pool.
+    #[inline(always)]
+    pub(crate) fn try_map(handle: Handle) -> Option<NonNull<u8>> {
+        mapped::try_map(handle)
+    }
+
     /// Maps an object: nobody else can map, move or free it until [`Pool::unmap`].
     ///
     /// Process context; preemption is off until then (not on PREEMPT_RT), and the caller must not
     /// sleep. The address is in the direct map, and good for the object's size in bytes. `None`,
     /// with a warning, if it is refused.
-    #[inline(always)]
-    pub(crate) fn map(&self, handle: Handle, mode: MapMode) -> Option<NonNull<u8>> {
-        mapped::try_map(handle).or_else(|| self.map_slowly(handle, mode))
-    }
-
-    /// [`Pool::map`] where there is more to it than taking a LOCK.
     #[cold]
     #[inline(never)]
-    fn map_slowly(&self, handle: Handle, mode: MapMode) -> Option<NonNull<u8>> {
+    pub(crate) fn map(&self, handle: Handle, mode: MapMode) -> Option<NonNull<u8>> {
         let size = |class| self.slot_size(class);
         match mapped::map(&self.shared.buffers, handle, mode, size) {
             Ok(address) => Some(address),
@@ -37,21 +37,19 @@ impl Pool {
         }
     }
 
-    /// Ends [`Pool::map`]: what was written is in the object, and it may move again.
+    /// [`Pool::unmap`] for what [`Pool::try_map`] may have mapped. False if it may not: nothing was done
+    /// then.
     #[inline(always)]
-    pub(crate) fn unmap(&self, handle: Handle) {
-        if !mapped::try_unmap(handle) {
-            self.unmap_slowly(handle);
-        }
+    pub(crate) fn try_unmap(handle: Handle) -> bool {
+        mapped::try_unmap(handle)
     }
 
-    /// [`Pool::unmap`] where there is more to it than releasing a LOCK.
+    /// Ends [`Pool::map`]: what was written is in the object, and it may move again. False if it was not
+    /// mapped, which is a bug of the caller: nothing was done then.
     #[cold]
     #[inline(never)]
-    fn unmap_slowly(&self, handle: Handle) {
-        if !mapped::unmap(&self.shared.buffers, handle, |class| self.slot_size(class)) {
-            warn(c_str!("zsmalloc_rs: unmap of an object that is not mapped"));
-        }
+    pub(crate) fn unmap(&self, handle: Handle) -> bool {
+        mapped::unmap(&self.shared.buffers, handle, |class| self.slot_size(class))
     }
 
     /// Slot size of a class, in bytes.

@@ -176,46 +176,55 @@ impl Pool {
             .pages_changed(usize_to_isize(pages).wrapping_neg());
     }
 
-    /// Gives back what a class still has; reports objects that were never freed.
-    fn drain(&self, class: &SizeClass) {
+    /// Gives back what a class still has, unless that is objects that were never freed: those it reports.
+    /// Returns whether nothing is left.
+    fn drain(&self, class: &SizeClass) -> bool {
         let left = class.count().inuse;
         if left != 0 {
             pr_err!(
                 "pool {}: destroyed with {} objects of class {} ({} bytes) still allocated; \
-                 their memory is leaked. Free every handle before the pool\n",
+                 they stay where they are. Free every handle before the pool\n",
                 &*self.name,
                 left,
                 class.geometry().index,
                 class.geometry().size
             );
+            return false;
         }
         loop {
             let taken = class.lock().take_any();
             match taken {
-                None => return,
-                Some(Ok(zspage)) if zspage.is_empty() => self.close_zspage(zspage),
-                Some(Ok(zspage)) => {
-                    self.zspage_closed(&zspage);
-                    zspage.leak();
-                }
+                None => return class.count().zspages == 0,
+                Some(Ok(zspage)) => self.close_zspage(zspage),
                 // The page is being moved, or was about to be.
                 Some(Err(page)) => page.wait_unlocked(),
             }
         }
     }
 
-    /// Ends what goes on by itself. May sleep. The pool's users are gone, and it is dropped next.
-    pub(crate) fn close(&self) {
+    /// Ends what goes on by itself, and gives back all zspages. May sleep. The pool's users are gone.
+    ///
+    /// Returns whether the pool may be dropped: its pages refer to it.
+    pub(crate) fn close(&self) -> bool {
         self.keeper.stop();
+        let mut empty = true;
+        for class in self.classes() {
+            empty &= self.drain(class);
+        }
+        if !empty {
+            pr_err!(
+                "pool {}: {} pages stay allocated, and the module loaded, until the next boot\n",
+                &*self.name,
+                self.total_pages()
+            );
+        }
+        empty
     }
 }
 
 #[pinned_drop]
 impl PinnedDrop for Pool {
     fn drop(self: Pin<&mut Self>) {
-        for class in self.classes() {
-            self.drain(class);
-        }
         self.shared.pools_changed(-1);
     }
 }

@@ -11,6 +11,7 @@ Parts:
   zram      one image through zram on both
   zswap     the same through zswap, on zbud too
   chains    costs and memory with chains of 4 and 16 pages
+  native    time of single operations at this machine's speed (User Mode Linux)
   report    measures nothing; made from what is there
   publish   the same, and updates Documentation/benchmarks
 
@@ -39,6 +40,7 @@ SIDES = ("ours", "c")
 OBJECTS = 40_000
 POPULATIONS = (5_000, 40_000, 150_000)
 THREAD_RUNS = 9
+NATIVE_RUNS = 9
 # For Python 3.11 and later.
 MATPLOTLIB = "3.11.2"
 
@@ -178,6 +180,18 @@ def part_atomics() -> list[figures.Record]:
     ]
 
 
+def part_native() -> list[figures.Record]:
+    """Time of single operations, ours and C in turn, in a process of this machine."""
+    for command in (
+        ["kernel", "build", "um"],
+        ["modules", "--no-tests", "um", "ZSRS_BENCH=1"],
+    ):
+        if subprocess.run([ROOT / "scripts" / command[0], *command[1:]], check=False).returncode:
+            sys.exit("[bench] User Mode Linux did not build; see above")
+    steps = [f"{side}:cost {OBJECTS}" for _ in range(NATIVE_RUNS) for side in SIDES]
+    return run_vm("native", with_sizes(steps), icount=False, kernel="um")
+
+
 PARTS = {
     "cost": part_cost,
     "memory": part_memory,
@@ -186,6 +200,7 @@ PARTS = {
     "zram": part_zram,
     "zswap": part_zswap,
     "chains": part_chains,
+    "native": part_native,
 }
 
 

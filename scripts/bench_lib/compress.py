@@ -46,7 +46,7 @@ def histogram(number: int, pages: bytes) -> dict[str, object]:
 
 def main() -> None:
     """All compressors in turn."""
-    kernel = Path(os.environ["ZSRS_BENCH_KERNEL"])
+    kernel = Path(os.environ["ZSRS_KDIR"])
     pages = Path(sys.argv[1]).read_bytes()
     subprocess.run(["insmod", kernel / "mm/zsmalloc.ko"], check=True)
     zram = kernel / "drivers/block/zram/zram.ko"

@@ -198,6 +198,27 @@ def thread_figures(records: list[Record]) -> dict[str, Record]:
             runs.setdefault(name, {}).setdefault(record["side"], []).append(
                 record["picoseconds"][QUANTILE] / 1000
             )
+    return medians(runs)
+
+
+def native_figures(records: list[Record]) -> dict[str, Record]:
+    """Nanoseconds of one operation in User Mode Linux, all runs; and the ratios run by run."""
+    runs: dict[str, dict[str, list[float]]] = {}
+    ticks = 0
+    for record in records:
+        if record.get("figure") == "ticks_per_microsecond":
+            ticks = record["value"]
+        if record.get("op") in OPERATIONS and record["count"]:
+            value = record["sum"] / record["count"]
+            if OPERATIONS[record["op"]] == "median":
+                value = record["quantiles"][3]
+            sides = runs.setdefault(f"native_{record['op']}", {})
+            sides.setdefault(record["side"], []).append(value * 1000 / ticks)
+    return medians(runs)
+
+
+def medians(runs: dict[str, dict[str, list[float]]]) -> dict[str, Record]:
+    """Of figures that were taken several times, ours and C's in turn."""
     found: dict[str, Record] = {}
     for name, sides in runs.items():
         if set(sides) != set(SIDES):
@@ -284,6 +305,7 @@ def collect(raw: Path) -> Record:
     points = memory_points(read(raw, "memory"), singles.get("bytes_of_empty_pool", {}))
     memory = memory_figures(points)
     threads = thread_figures(read(raw, "threads"))
+    native = native_figures(read(raw, "native"))
     zram = zram_figures(read(raw, "zram"), singles.get("bytes_of_empty_pool", {}))
     zswap = zswap_figures(read(raw, "zswap"))
     ratios: dict[str, float] = cost_ratios(found)
@@ -302,12 +324,14 @@ def collect(raw: Path) -> Record:
     for name, entry in threads.items():
         if name.startswith("t2"):
             ratios[name] = entry["ratio"]
+    ratios |= {name: entry["ratio"] for name, entry in native.items()}
     return {
         "ratio": ratios,
         "instructions": found,
         "figures": singles,
         "memory_per_live_byte": memory,
         "nanoseconds": threads,
+        "native": native,
         "zram": zram,
         "zswap": zswap,
         "profiled": profiled,
@@ -359,7 +383,7 @@ def absolute(result: Record, name: str, side: str) -> str:
         return f"{entry[side]:.3f}" if "mem" in name else f"{entry[side]}"
     if entry := result["zswap"].get(name):
         return f"{entry[side]}"
-    if entry := result["nanoseconds"].get(name):
+    if entry := (result["nanoseconds"] | result["native"]).get(name):
         return f"{entry[side]:.0f} ns"
     return ""
 
@@ -407,6 +431,6 @@ def rst(result: Record) -> str:
         cells.append("" if target is None else str(target))
         cells.append("" if target is None else "met" if value <= target else "**missed**")
         lines += [f"   {'*' if i == 0 else ' '} - {cell}".rstrip() for i, cell in enumerate(cells)]
-    for name in ("ratios", "costs", "memory", "density", "threads"):
+    for name in ("ratios", "costs", "native", "memory", "density", "threads"):
         lines += ["", f".. image:: {name}.svg"]
     return "\n".join(lines) + "\n"

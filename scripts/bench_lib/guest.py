@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BUILD = Path(os.environ["ZSRS_BUILD"])
-KERNEL_MODULES = Path(os.environ["ZSRS_BENCH_KERNEL"])
+KERNEL_MODULES = Path(os.environ["ZSRS_KDIR"])
 ROOT = Path.cwd()
 DEBUGFS = Path("/sys/kernel/debug")
 PAGE_SIZE = 4096

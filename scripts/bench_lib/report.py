@@ -59,29 +59,52 @@ def svg(figure: plt.Figure) -> str:
     return re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
 
 
+# Where the bars of an operation are.
+OFFSETS = {"ours": -0.19, "c": 0.19}
+
+
+def pairs_of_bars(values: dict[str, dict[str, float]]) -> tuple[plt.Figure, plt.Axes]:
+    """A bar for each side of each operation."""
+    figure, axes = plt.subplots(figsize=(9, 0.5 * len(values) + 1))
+    for position, sides in enumerate(values.values()):
+        for side, offset in OFFSETS.items():
+            axes.barh(position + offset, sides[side], 0.36, color=COLOURS[side])
+            axes.text(sides[side], position + offset, f" {sides[side]:.0f}", va="center", size=8)
+    axes.set_yticks(range(len(values)), values)
+    axes.invert_yaxis()
+    handles = [plt.Rectangle((0, 0), 1, 1, color=COLOURS[side]) for side in NAMES]
+    axes.legend(handles, list(NAMES.values()), loc="lower right")
+    return figure, axes
+
+
 def plot_costs(result: Record) -> plt.Figure | None:
     """Mean instructions of every operation, both sides, with the floor."""
     costs = result["instructions"]
     names = [name for name in costs if name not in ("create", "destroy") and len(costs[name]) == 2]
     if not names:
         return None
-    figure, axes = plt.subplots(figsize=(9, 0.5 * len(names) + 1))
+    means = {name: {side: costs[name][side]["mean"] for side in NAMES} for name in names}
+    figure, axes = pairs_of_bars(means)
     for position, name in enumerate(names):
-        for offset, side in ((-0.19, "ours"), (0.19, "c")):
-            entry = costs[name][side]
-            axes.barh(position + offset, entry["mean"], 0.36, color=COLOURS[side])
-            axes.text(
-                entry["mean"], position + offset, f" {entry['mean']:.0f}", va="center", size=8
-            )
-            if "median" in entry:
-                axes.plot(entry["median"], position + offset, "|", color="black", ms=9)
+        for side, offset in OFFSETS.items():
+            if "median" in costs[name][side]:
+                median = costs[name][side]["median"]
+                axes.plot(median, position + offset, "|", color="black", ms=9)
         if name in FLOORS:
             axes.plot([FLOORS[name]] * 2, [position - 0.42, position + 0.42], color=FLOOR, lw=2)
-    axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
     axes.set_xlabel("instructions: bar mean, tick median; green: floor")
-    handles = [plt.Rectangle((0, 0), 1, 1, color=COLOURS[side]) for side in NAMES]
-    axes.legend(handles, list(NAMES.values()), loc="lower right")
+    return figure
+
+
+def plot_native(result: Record) -> plt.Figure | None:
+    """Time of every operation at the machine's own speed, both sides."""
+    names = [name for name in result["native"] if not name.endswith(("create", "destroy"))]
+    if not names:
+        return None
+    figure, axes = pairs_of_bars(
+        {name.removeprefix("native_"): result["native"][name] for name in names}
+    )
+    axes.set_xlabel("ns in User Mode Linux, on one CPU, where C's locks cost nothing")
     return figure
 
 
@@ -221,6 +244,7 @@ def plot_density(result: Record) -> plt.Figure | None:
 PLOTS = {
     "ratios": ("Against C and the targets", plot_ratios),
     "costs": ("Instructions of an operation", plot_costs),
+    "native": ("Time of an operation on this machine", plot_native),
     "memory": ("Memory against live data", plot_memory),
     "density": ("Density by size class, in steady churn", plot_density),
     "threads": ("One and two threads on one pool", plot_threads),

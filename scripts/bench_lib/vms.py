@@ -40,9 +40,10 @@ def run_vm(
     program: str = GUEST,
     limit: int = 900,
     plugin: bool = False,
+    kernel: str = "normal",
 ) -> list[Record]:
     """Boot a VM, run the commands in it, return the results."""
-    command = [str(ROOT / "scripts/vm"), "--kernel", "normal", "--name", f"bench-{name}"]
+    command = [str(ROOT / "scripts/vm"), "--kernel", kernel, "--name", f"bench-{name}"]
     command += ["--timeout", str(limit), "--memory", "1G", *options]
     command += ["--icount"] if icount else ["--cpus", "2"]
     command += ["--", "/usr/bin/python3", program, *commands]

@@ -56,7 +56,8 @@ require_setup() {
 # kernel_arch FLAVOUR: the kernel's name for what it runs on.
 kernel_arch() {
 	case $1 in
-	arm64) echo arm64 ;;
+	arm64*) echo arm64 ;;
+	um) echo um ;;
 	*) echo x86_64 ;;
 	esac
 }
@@ -64,7 +65,8 @@ kernel_arch() {
 # kernel_image FLAVOUR: what is booted, inside of the kernel's build folder.
 kernel_image() {
 	case $1 in
-	arm64) echo arch/arm64/boot/Image ;;
+	arm64*) echo arch/arm64/boot/Image ;;
+	um) echo linux ;;
 	*) echo arch/x86/boot/bzImage ;;
 	esac
 }

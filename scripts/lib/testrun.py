@@ -298,11 +298,14 @@ def header_of(script: Path) -> dict[str, str]:
 
 # The kernels that make test boots, and those of make soak (see scripts/kernel).
 FLAVOURS = ("normal", "debug")
-SOAK_FLAVOURS = ("builtin", "gcc", "rt", "numa", "arm64", "kcsan")
+SOAK_FLAVOURS = ("builtin", "gcc", "rt", "numa", "arm64", "arm64_64k", "kcsan", "um")
 
 # What make test leaves to make soak: long storms on the kernel that finds less in them, and the
 # comparison with C zsmalloc on the one that is slow.
 KUNIT_SHORT = {"normal": "--storm 10", "debug": "--without versus"}
+
+# The suites count in pages, whatever size these have.
+KUNIT_MEMORY = {"arm64_64k": "6G"}
 
 KNOWN_OPTIONS = {
     "flavours",
@@ -387,6 +390,8 @@ def jobs(soak: bool, whole: bool) -> Iterator[Job]:
             limit = (600 if flavour == "normal" else 1500) + longer_storms()
             arguments = "" if whole else KUNIT_SHORT.get(flavour, "")
             options = {"arguments": arguments}
+            if flavour in KUNIT_MEMORY:
+                options["memory"] = KUNIT_MEMORY[flavour]
             yield Job(
                 f"kunit/{flavour}", run_kunit, flavour, group=True, limit=limit, options=options
             )
@@ -529,10 +534,9 @@ class Session:
                 return self.prepared[name]
         if job.run is not run_in_vm:
             return ""
-        machine = [job.flavour] if job.flavour == "arm64" else []
-        name = " ".join([*machine, "guest programs"])
+        name = f"{job.flavour} guest programs"
         if name not in self.prepared:
-            built = self.step(name, [str(ROOT / "tests/vm/prepare"), *machine])
+            built = self.step(name, [str(ROOT / "tests/vm/prepare"), str(job.flavour)])
             self.prepared[name] = "" if built else f"the {name} did not build"
         return self.prepared[name]
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Runs a command in a VM on one of the project's kernels, through virtme-ng.
+"""Runs a command in a VM on one of the project's kernels, through virtme-ng, or, if the kernel is
+one for User Mode Linux, in a process of this machine.
 
 The guest sees the host's files read-only (a throw-away overlay takes writes), or, if it
-is another kind of machine, Debian's files for that and the checkout. It runs the command as root in the checkout, and its output is passed on. The
-kernel's console and the output are kept in out/vm/NAME.log. The exit status is
-the command's own, or
+is another kind of machine, Debian's files for that and the checkout. It runs the command
+as root in the checkout, and its output is passed on. The kernel's console and the output
+are kept in out/vm/NAME.log. The exit status is the command's own, or
   99  the kernel log has a report (BUG, WARNING, KASAN, lockdep ...), or an
       expected one is missing
   98  the time limit was reached
@@ -39,11 +40,14 @@ EXIT_NO_VM = 96
 # Lines of the log with their numbers, from 1.
 Lines = list[tuple[int, str]]
 
-# What is booted, of flavours for other machines than this; see kernel_image in scripts/lib/env.sh.
-IMAGES = {"arm64": "arch/arm64/boot/Image"}
+# Flavours of the kernel for other machines than this.
+FOREIGN = ("arm64", "arm64_64k")
 
 # Where guests with such a machine have the folder for results.
 RESULTS = Path("/results")
+
+# The flavour that needs no emulator.
+USER_MODE = "um"
 
 # Taint flags that only a report sets (see Documentation/admin-guide/tainted-kernels.rst).
 TAINTS = {5: "bad page", 7: "oops", 9: "warning", 14: "soft lockup"}
@@ -56,6 +60,21 @@ KERNEL_ARGUMENTS = (
     "rcupdate.rcu_cpu_stall_timeout=60 sysctl.kernel.hung_task_timeout_secs=60"
 )
 
+# What virtme-ng's init does, where there is none. The kernel's messages go to standard error.
+INIT_SCRIPT = """\
+#!/bin/bash
+# Written by scripts/vm.
+mount -t proc none /proc
+mount -t sysfs none /sys
+mount -t debugfs none /sys/kernel/debug
+mount -t tmpfs none /tmp
+mount -t tmpfs none /run
+ln -s /proc/self/fd /dev/fd
+mount -t hostfs -o {results} none {results}
+/bin/bash {script} >/dev/tty0 2>&1
+exec /usr/bin/python3 -c 'import ctypes; ctypes.CDLL(None).reboot(0x4321FEDC)'
+"""
+
 GUEST_SCRIPT = """\
 #!/bin/bash
 # Written by scripts/vm.
@@ -64,10 +83,7 @@ exec </dev/null 2>&1
 echo booted >{results}/.state
 mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug 2>/dev/null
 {environment}
-[ -e "/lib/modules/$(uname -r)" ] || {{
-	mkdir -p /lib/modules
-	ln -s {kernel}/.virtme_mods/lib/modules/0.0.0 "/lib/modules/$(uname -r)"
-}}
+{modules}
 cd {root} || exit 96
 {command}
 status=$?
@@ -75,6 +91,13 @@ read -r taint </proc/sys/kernel/tainted
 echo "done $status $taint" >{results}/.state
 sync
 exit $status
+"""
+
+
+# A root of another kind has no modules of its own.
+LINK_MODULES = """\
+mkdir -p /lib/modules
+ln -s {kernel}/.virtme_mods/lib/modules/0.0.0 "/lib/modules/$(uname -r)"
 """
 
 
@@ -134,7 +157,7 @@ def machine_options(flavour: str, kernel: Path) -> tuple[list[str], list[str]]:
     Programs of this machine do not run there, so the guest has a root of its own; the checkout and
     the kernel's build folder are where they are here.
     """
-    if flavour not in IMAGES:
+    if flavour not in FOREIGN:
         return [], []
     root = path_from("arm64_root")
     for place in (ROOT, kernel, RESULTS):
@@ -147,15 +170,19 @@ def machine_options(flavour: str, kernel: Path) -> tuple[list[str], list[str]]:
 
 def seen_by_guest(results: Path, flavour: str) -> Path:
     """Where the guest has the folder for results: virtme-ng mounts it before the checkout."""
-    return RESULTS if flavour in IMAGES else results
+    return RESULTS if flavour in FOREIGN else results
 
 
 def write_guest_script(results: Path, flavour: str, kernel: Path, command: list[str]) -> Path:
-    """Write what the guest runs, which sees it there; the kernel command line is too short for it."""
+    """Write what the guest runs, and say where it sees that.
+
+    The kernel command line is too short for it.
+    """
     seen = seen_by_guest(results, flavour)
     variables = {
         "ZSRS_BUILD": str(OUT / "build" / flavour),
         "ZSRS_KERNEL": flavour,
+        "ZSRS_KDIR": str(kernel),
         "ZSRS_RESULTS": str(seen),
     }
     passed_on = ("ZSRS_", "STORM_S", "DEMO_")
@@ -167,7 +194,7 @@ def write_guest_script(results: Path, flavour: str, kernel: Path, command: list[
         environment="\n".join(
             f"export {name}={shlex.quote(value)}" for name, value in variables.items()
         ),
-        kernel=shlex.quote(str(kernel)),
+        modules=LINK_MODULES.format(kernel=shlex.quote(str(kernel))) if flavour in FOREIGN else "",
         root=shlex.quote(str(ROOT)),
         command=shlex.join(command),
     )
@@ -194,6 +221,34 @@ def node_options(nodes: int, memory: int, cpus: int) -> list[str]:
     return options
 
 
+def uml_command(
+    arguments: argparse.Namespace, kernel: Path, results: Path, script: Path
+) -> list[str]:
+    """The command line of User Mode Linux."""
+    if arguments.icount or arguments.disk or arguments.nodes > 1:
+        sys.exit("[vm] User Mode Linux has no --icount, --disk or --nodes")
+    init = results / ".init.sh"
+    places = {"results": shlex.quote(str(results)), "script": shlex.quote(str(script))}
+    init.write_text(INIT_SCRIPT.format(**places), encoding="utf-8")
+    init.chmod(0o755)
+    # Its memory is a file, which must be in memory; the terminal is standard output only.
+    return [
+        "env",
+        "TMPDIR=/dev/shm",
+        str(path_from("kernel", "image", arguments.kernel)),
+        f"mem={arguments.memory}",
+        "root=none",
+        "rootfstype=hostfs",
+        "ro",
+        "con0=null,fd:1",
+        "con1=null,fd:2",
+        "console=tty1",
+        *KERNEL_ARGUMENTS.split(),
+        *arguments.append,
+        f"init={init}",
+    ]
+
+
 def vng_command(
     arguments: argparse.Namespace, kernel: Path, results: Path, script: Path
 ) -> list[str]:
@@ -214,7 +269,7 @@ def vng_command(
     command += [
         *machine,
         "--run",
-        str(kernel / IMAGES.get(arguments.kernel, "arch/x86/boot/bzImage")),
+        str(path_from("kernel", "image", arguments.kernel)),
         "--cpus",
         str(cpus),
         "--memory",
@@ -368,7 +423,8 @@ def main() -> int:
             if old.is_file():
                 old.unlink()
         script = write_guest_script(results, arguments.kernel, kernel, arguments.command)
-        command = vng_command(arguments, kernel, results, script)
+        command_of = uml_command if arguments.kernel == USER_MODE else vng_command
+        command = command_of(arguments, kernel, results, script)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         timed_out, console = run(command, log, arguments.timeout, arguments.console)
     return judge(arguments, results, timed_out, console, log)

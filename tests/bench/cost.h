@@ -529,11 +529,10 @@ static int measure_aged(struct set *set, const char *split, const char *ro, cons
 	return error ?: verify(set, split);
 }
 
-/* A pool that has lived on a machine with little free memory. */
-static int run_aged(unsigned int count)
+/* The same on a machine of whose memory this many pages are free, no two of them neighbours if `thin`. */
+static int measure_scarce(unsigned int count, unsigned long leave, bool thin, const char *split,
+			  const char *ro, const char *rw)
 {
-	/* A mean object takes less than half a page. */
-	unsigned long leave = count;
 	struct hoard hoard;
 	struct set set;
 	int error;
@@ -542,27 +541,24 @@ static int run_aged(unsigned int count)
 	if (error)
 		return error;
 	error = hoard_take(&hoard, totalram_pages(), leave);
-	error = error ?: measure_aged(&set, "split_aged", "map_aged_ro", "map_aged_rw");
+	if (thin)
+		hoard_thin(&hoard);
+	error = error ?: measure_aged(&set, split, ro, rw);
 	set_close(&set);
 	hoard_drop(&hoard);
 	return error;
 }
 
+/* A pool that has lived on a machine with little free memory. */
+static int run_aged(unsigned int count)
+{
+	/* A mean object takes less than half a page. */
+	return measure_scarce(count, count, false, "split_aged", "map_aged_ro", "map_aged_rw");
+}
+
 /* The worst case: no two pages of a zspage are neighbours. */
 static int run_fragmented(unsigned int count)
 {
-	struct hoard hoard;
-	struct set set;
-	int error;
-
-	error = set_open(&set, count);
-	if (error)
-		return error;
-	error = hoard_take(&hoard, totalram_pages(), 8192);
-	hoard_thin(&hoard);
-	error = error ?: measure_aged(&set, "split_fragmented", "map_fragmented_ro",
-				      "map_fragmented_rw");
-	set_close(&set);
-	hoard_drop(&hoard);
-	return error;
+	return measure_scarce(count, 8192, true, "split_fragmented", "map_fragmented_ro",
+			      "map_fragmented_rw");
 }

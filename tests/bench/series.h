@@ -1,15 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Series of measurements. Under QEMU's -icount shift=0 the time stamp counter
- * counts the guest's instructions, so that a cost is exact and repeats.
+ * counts the guest's instructions, so that a cost is exact and repeats. User
+ * Mode Linux reads that of the machine, which counts time.
  */
+#ifndef CONFIG_UML
 #include <asm/tsc.h>
+#endif
+#include <linux/delay.h>
 #include <linux/irqflags.h>
+#include <linux/ktime.h>
 #include <linux/sort.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
 
-/* Costs of one operation, each an instruction count. */
+#ifdef CONFIG_UML
+/* Not before all that comes first has been done. */
+static inline u64 rdtsc(void)
+{
+	u32 low, high;
+
+	asm volatile("lfence; rdtsc; lfence" : "=a"(low), "=d"(high) :: "memory");
+	return (u64)high << 32 | low;
+}
+#endif
+
+/* Costs of one operation, each an instruction count, or in ticks. */
 struct series {
 	const char *name;
 	u32 *costs;
@@ -104,6 +120,15 @@ static void series_close(struct series *series)
 #define figure(name, format, ...) \
 	pr_info("BENCH {\"figure\":\"%s\",\"value\":" format "}\n", name, ##__VA_ARGS__)
 
+/* How fast the time stamp counter is. */
+static void figure_ticks(void)
+{
+	u64 ticks = rdtsc(), start = ktime_get_ns();
+
+	mdelay(20);
+	figure("ticks_per_microsecond", "%llu", (rdtsc() - ticks) * 1000 / (ktime_get_ns() - start));
+}
+
 static int calibrate(void)
 {
 	struct series empty;
@@ -117,6 +142,8 @@ static int calibrate(void)
 	sort(empty.costs, empty.count, sizeof(u32), compare_costs, NULL);
 	overhead = empty.costs[500];
 	figure("overhead", "%llu", overhead);
+	if (IS_ENABLED(CONFIG_UML))
+		figure_ticks();
 	vfree(empty.costs);
 	return 0;
 }

@@ -250,7 +250,7 @@ struct spanning {
  */
 static struct spanning spanning_objects(struct kunit *test, bool scatter)
 {
-	enum { COUNT = 1200, SIZE = 1700 };
+	enum { COUNT = 1200, SIZE = PAGE_SIZE * 5 / 12 };
 	struct zsrs_pool *pool = zsrs_need_pool(test, "spanning_objects");
 	struct zsrs_contents *contents = zsrs_contents_new(3);
 	unsigned long *handles = vcalloc(COUNT, sizeof(*handles));

@@ -18,7 +18,7 @@ struct holes {
 	struct zsrs_pool *pool;
 	struct zsrs_contents *contents;
 	unsigned long *handles;
-	u16 *sizes;
+	u32 *sizes;
 	unsigned int count;
 };
 

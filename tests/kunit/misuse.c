@@ -318,39 +318,47 @@ static void two_split_objects(struct kunit *test)
 }
 
 /*
- * Destroying a pool with objects: an error line with class and number, and the
- * pages are nobody's: not movable, of no type, with one reference. They stay
- * leaked, and so do the words of their handles: must be the last case.
+ * Destroying a pool with objects: an error line for each class that has some. The
+ * pool stays as it is, and so do its pages, which may still move: must be the last
+ * case, since the module stays, too. The huge object's zspage is full, so that it is
+ * on no list.
  */
 static void destroy_with_objects(struct kunit *test)
 {
 	enum { SMALL = 5 };
 	struct neighbours *all = test->priv;
 	struct zsrs_pool *pool = zsrs_need_pool(test, "with_objects");
-	struct page *pages[SMALL + 1];
+	struct zsrs_counters with;
+	struct page *pages[2], *moved;
 	unsigned int i;
 
 	for (i = 0; i < SMALL + 1; i++) {
-		unsigned long handle = zsrs_malloc(pool, i < SMALL ? 48 : PAGE_SIZE, GFP_KERNEL);
+		size_t size = i < SMALL ? 48 : PAGE_SIZE;
+		unsigned long handle = zsrs_malloc(pool, size, GFP_KERNEL);
 
 		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
-		pages[i] = zsrs_page_of(pool, handle);
-		KUNIT_ASSERT_NOT_NULL(test, pages[i]);
+		KUNIT_ASSERT_TRUE(test, zsrs_write_object(pool, handle, ZSRS_MM_WO, all->contents,
+							  i, size));
+		pages[i / SMALL] = zsrs_page_of(pool, handle);
+		KUNIT_ASSERT_NOT_NULL(test, pages[i / SMALL]);
 	}
+	KUNIT_ASSERT_EQ(test, zsrs_read_counters(&with), 0);
+	KUNIT_EXPECT_EQ(test, with.zspages_live, all->filled.zspages_live + 2);
 	zsrs_destroy_pool(pool);
-	for (i = 0; i < SMALL + 1; i++) {
-		KUNIT_EXPECT_EQ(test, page_ref_count(pages[i]), 1);
-		KUNIT_EXPECT_FALSE(test, PageZsmalloc(pages[i]));
-		/* Flags may stay, so that an isolator sees it; the operations may not. */
-		KUNIT_EXPECT_EQ(test, (unsigned long)pages[i]->mapping & ~PAGE_MAPPING_FLAGS, 0ul);
-		KUNIT_EXPECT_FALSE(test, PagePrivate(pages[i]));
-		KUNIT_EXPECT_FALSE(test, PageLocked(pages[i]));
-		KUNIT_EXPECT_EQ(test, page_private(pages[i]), 0ul);
+	zsrs_expect_counters(test, &with);
+	for (i = 0; i < 2; i++) {
+		KUNIT_ASSERT_EQ(test, zsrs_migrate(pages[i], MIGRATE_ASYNC, &moved), 0);
+		KUNIT_EXPECT_TRUE(test, PageZsmalloc(moved));
 	}
-	/* Neither a pool nor its pages are counted any more, handles are. */
-	all->filled.words_live += SMALL + 1;
+	/* The huge object is all that is on its page. */
+	KUNIT_EXPECT_TRUE(test, zsrs_is_filled(all->contents, SMALL, page_address(moved),
+					     PAGE_SIZE));
+	all->before.pools++;
+	all->before.zspages_live += 2;
+	all->before.pages_live += with.pages_live - all->filled.pages_live;
 	all->before.words_live += SMALL + 1;
-	zsrs_expect_counters(test, &all->filled);
+	all->before.nr_zspages += with.nr_zspages - all->filled.nr_zspages;
+	all->filled = with;
 }
 
 /* Three neighbouring objects of a new pool, and how far apart they are. */

@@ -36,7 +36,7 @@ struct store {
 	struct zsrs_contents *contents;
 	struct xarray numbers;	/* by handle */
 	unsigned long *handles;	/* by number; 0: freed */
-	u16 *sizes;
+	u32 *sizes;
 	unsigned int count;
 	/* 0: evict it; an error: refuse. It may free the object itself. */
 	int (*decide)(struct store *store, unsigned int number);
@@ -653,7 +653,7 @@ struct entry {
 	struct mutex lock;
 	unsigned long handle;
 	u32 number;
-	u16 size;
+	u32 size;
 	bool evicted;
 };
 

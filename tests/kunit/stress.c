@@ -283,13 +283,34 @@ static int count_up(void *data)
 	return zsrs_wait_for_stop();
 }
 
+/* Has all contenders work at once, each on a CPU if there are as many, and waits for them. */
+static void contend(struct kunit *test, struct contender *contenders,
+		    int (*work)(void *contender), const char *name)
+{
+	int i;
+
+	for (i = 0; i < WORKERS; i++) {
+		init_completion(&contenders[i].done);
+		contenders[i].task = kthread_create(work, &contenders[i], "%s/%d", name, i);
+		KUNIT_ASSERT_FALSE(test, IS_ERR(contenders[i].task));
+		kthread_bind(contenders[i].task, i % num_online_cpus());
+	}
+	for (i = 0; i < WORKERS; i++)
+		wake_up_process(contenders[i].task);
+	for (i = 0; i < WORKERS; i++) {
+		wait_for_completion(&contenders[i].done);
+		kthread_stop(contenders[i].task);
+		KUNIT_EXPECT_EQ(test, contenders[i].refused, 0ull);
+	}
+}
+
 static void map_is_exclusive(struct kunit *test)
 {
 	static const size_t sizes[SHARED] = { 8, 2000, PAGE_SIZE };
 	struct zsrs_pool *pool = zsrs_need_pool(test, "map_is_exclusive");
 	struct contender *contenders = kunit_kcalloc(test, WORKERS, sizeof(*contenders), GFP_KERNEL);
 	unsigned long handles[SHARED];
-	u64 sum = 0, refused = 0;
+	u64 sum = 0;
 	int i;
 
 	KUNIT_ASSERT_NOT_NULL(test, contenders);
@@ -306,18 +327,8 @@ static void map_is_exclusive(struct kunit *test)
 	for (i = 0; i < WORKERS; i++) {
 		contenders[i].pool = pool;
 		contenders[i].handles = handles;
-		init_completion(&contenders[i].done);
-		contenders[i].task = kthread_create(count_up, &contenders[i], "zsrs_count/%d", i);
-		KUNIT_ASSERT_FALSE(test, IS_ERR(contenders[i].task));
-		kthread_bind(contenders[i].task, i % num_online_cpus());
 	}
-	for (i = 0; i < WORKERS; i++)
-		wake_up_process(contenders[i].task);
-	for (i = 0; i < WORKERS; i++) {
-		wait_for_completion(&contenders[i].done);
-		kthread_stop(contenders[i].task);
-		refused += contenders[i].refused;
-	}
+	contend(test, contenders, count_up, "zsrs_count");
 	for (i = 0; i < SHARED; i++) {
 		u64 *number = zsrs_map_object(pool, handles[i], ZSRS_MM_RO);
 
@@ -325,7 +336,6 @@ static void map_is_exclusive(struct kunit *test)
 		zsrs_unmap_object(pool, handles[i]);
 		zsrs_free(pool, handles[i]);
 	}
-	KUNIT_EXPECT_EQ(test, refused, 0ull);
 	KUNIT_EXPECT_EQ(test, sum, (u64)WORKERS * ROUNDS);
 	zsrs_destroy_pool(pool);
 }
@@ -379,21 +389,9 @@ static void pools_come_and_go(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, contenders);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(mover));
-	for (i = 0; i < WORKERS; i++) {
-		init_completion(&contenders[i].done);
-		snprintf(contenders[i].name, sizeof(contenders[i].name), "comes_and_goes-%d", i);
-		contenders[i].task = kthread_create(create_and_destroy, &contenders[i],
-						    "zsrs_pools/%d", i);
-		KUNIT_ASSERT_FALSE(test, IS_ERR(contenders[i].task));
-		kthread_bind(contenders[i].task, i % num_online_cpus());
-	}
 	for (i = 0; i < WORKERS; i++)
-		wake_up_process(contenders[i].task);
-	for (i = 0; i < WORKERS; i++) {
-		wait_for_completion(&contenders[i].done);
-		kthread_stop(contenders[i].task);
-		KUNIT_EXPECT_EQ(test, contenders[i].refused, 0ull);
-	}
+		snprintf(contenders[i].name, sizeof(contenders[i].name), "comes_and_goes-%d", i);
+	contend(test, contenders, create_and_destroy, "zsrs_pools");
 	kthread_stop(mover);
 	kunit_info(test, "%llu + %llu pages moved in every 16th pool", contenders[0].moved,
 		   contenders[1].moved);

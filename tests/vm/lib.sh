@@ -340,7 +340,7 @@ expect_no_oom_kill() {
 # that was not done.
 program() {
 	local built=$ROOT/out/vm-tests/$1
-	[ "$FLAVOUR" != arm64 ] || built=$ROOT/out/vm-tests/arm64/$1
+	[[ $FLAVOUR != arm64* ]] || built=$ROOT/out/vm-tests/arm64/$1
 	if [ ! -x "$built" ] || [ "$TESTS/$1.c" -nt "$built" ] || [ "$TESTS/contents.h" -nt "$built" ]; then
 		built=$WORK/$1
 		gcc -O2 -static -pthread -o "$built" "$TESTS/$1.c"

@@ -42,7 +42,12 @@ expect_message 18 "WARNING: CPU"
 expect_message 1 "pool with_objects: destroyed with 5 objects of class 2 (64 bytes)"
 expect_message 1 "pool with_objects: destroyed with 1 objects of class 254 (4096 bytes)"
 
-# What that pool leaked must not lead the kernel into an unloaded module.
-unload zsmalloc_rs
+expect_message 1 "pool with_objects: 2 pages stay allocated, and the module loaded"
+
+# The pages of that pool lead into the module, which must not go, then.
+if rmmod zsmalloc_rs 2>"$WORK/rmmod"; then
+	fail "zsmalloc_rs was unloaded while pages refer to it"
+fi
+grep -q "in use" "$WORK/rmmod" || fail "rmmod said: $(cat "$WORK/rmmod")"
 echo 1 >/proc/sys/vm/compact_memory
 note "passed"

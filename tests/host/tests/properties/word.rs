@@ -9,12 +9,10 @@ use zsmalloc_logic_tests::logic::word::{Word, ADDR_ALIGN, MAX_CLASSES, PAYLOAD_B
 /// What a word holds, read from its binary digits as drawn in rust/logic/word.rs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Fields {
-    /// Bits 63 to 13.
+    /// Bits 63 to 12.
     payload: u64,
-    /// Bits 12 to 4.
+    /// Bits 11 to 3.
     class: u64,
-    /// Bit 3.
-    huge: bool,
     /// Bit 2.
     split: bool,
     /// Bit 1.
@@ -29,9 +27,8 @@ fn drawn(word: Word) -> Fields {
     let number = |from: usize, to: usize| u64::from_str_radix(&digits[from..to], 2).unwrap();
     let flag = |at: usize| &digits[at..=at] == "1";
     Fields {
-        payload: number(0, 51),
-        class: number(51, 60),
-        huge: flag(60),
+        payload: number(0, 52),
+        class: number(52, 61),
         split: flag(61),
         dead: flag(62),
         lock: flag(63),
@@ -43,14 +40,18 @@ fn told(word: Word) -> Fields {
     Fields {
         payload: word.payload(),
         class: u64::from(word.class()),
-        huge: word.is_huge(),
         split: word.is_split(),
         dead: word.is_dead(),
         lock: word.is_locked(),
     }
 }
 
-/// Physical addresses of objects.
+/// The payload of a live word: where its contents begin, in units of 8 bytes.
+fn contents(phys: u64, huge: bool) -> u64 {
+    phys / 16 * 2 + u64::from(!huge)
+}
+
+/// Physical addresses of slots.
 fn phys() -> impl Strategy<Value = u64> {
     let granules = 1u64 << (PHYS_BITS - ADDR_ALIGN.trailing_zeros());
     prop_oneof![0..granules, Just(0), Just(granules - 1)].prop_map(|granule| granule * ADDR_ALIGN)
@@ -63,7 +64,7 @@ fn class() -> impl Strategy<Value = u16> {
 
 #[test]
 fn widths_add_up() {
-    assert_eq!(PAYLOAD_BITS, 51);
+    assert_eq!(PAYLOAD_BITS, 52);
     assert_eq!(PHYS_BITS, 55);
     assert_eq!(MAX_CLASSES, 512);
     // Physical addresses of arm64 and x86-64 have at most 52 bits.
@@ -78,36 +79,41 @@ proptest! {
         let word = Word::from_raw(raw);
         prop_assert_eq!(word.to_raw(), raw);
         prop_assert_eq!(told(word), drawn(word));
-        prop_assert_eq!(word.phys(), drawn(word).payload * 16);
+        let payload = drawn(word).payload;
+        prop_assert_eq!(word.contents(), payload * 8);
+        prop_assert_eq!(word.phys(), payload / 2 * 16);
+        prop_assert_eq!(word.is_huge(), payload % 2 == 0);
         prop_assert_eq!(word.is_direct(), !word.is_dead() && !word.is_split());
+        let mapped = word.is_locked() && word.is_direct();
+        prop_assert_eq!(word.unlocked_direct(), mapped.then_some(word.unlocked()));
     }
 
     #[test]
     fn a_live_word_holds_what_it_was_given(phys in phys(), class in class(), huge: bool, split: bool) {
         let word = Word::live(phys, class, huge, split);
         let fields = Fields {
-            payload: phys / 16,
+            payload: contents(phys, huge),
             class: u64::from(class),
-            huge,
             split,
             dead: false,
             lock: false,
         };
         prop_assert_eq!(drawn(word), fields);
         prop_assert_eq!(word.phys(), phys);
+        prop_assert_eq!(word.contents(), phys + if huge { 0 } else { 8 });
+        prop_assert_eq!(word.is_huge(), huge);
     }
 
     /// By what is drawn, and for random words by the class that they say.
     #[test]
-    fn idle_is_neither_dead_nor_locked_and_of_that_class(raw: u64, class in class(), same: bool, huge: bool) {
+    fn idle_is_neither_dead_nor_locked_and_of_that_class(raw: u64, class in class(), same: bool) {
         let word = Word::from_raw(raw);
         let fields = drawn(word);
         let class = if same { u16::try_from(fields.class).unwrap() } else { class };
-        // Where it is, whether it is split or huge does not matter.
-        let blank = Word::live(0, class, huge, false);
         let idle = !fields.dead && !fields.lock && fields.class == u64::from(class);
-        prop_assert_eq!(word.is_idle_as(blank), idle);
-        prop_assert!(!word.locked().is_idle_as(blank) && !word.with_dead().is_idle_as(blank));
+        let in_class = |word: Word| word.is_idle_in(class.into());
+        prop_assert_eq!(in_class(word), idle);
+        prop_assert!(!in_class(word.locked()) && !in_class(word.with_dead()));
     }
 
     #[test]
@@ -116,7 +122,6 @@ proptest! {
         let fields = Fields {
             payload,
             class: 0,
-            huge: false,
             split: false,
             dead: true,
             lock: false,
@@ -129,10 +134,10 @@ proptest! {
     fn fields_stay_within_their_width(phys: u64, class: u16, huge: bool, split: bool, payload: u64) {
         let fields = drawn(Word::live(phys, class, huge, split));
         prop_assert_eq!(fields.class, u64::from(class) % 512);
-        prop_assert_eq!(fields.payload, (phys / 16) % (1 << 51));
-        prop_assert_eq!((fields.huge, fields.split, fields.dead, fields.lock), (huge, split, false, false));
+        prop_assert_eq!(fields.payload, contents(phys, huge) % (1 << 52));
+        prop_assert_eq!((fields.split, fields.dead, fields.lock), (split, false, false));
         let fields = drawn(Word::dead(payload));
-        prop_assert_eq!(fields.payload, payload % (1 << 51));
+        prop_assert_eq!(fields.payload, payload % (1 << 52));
         prop_assert_eq!((fields.class, fields.dead, fields.lock), (0, true, false));
     }
 
@@ -153,7 +158,7 @@ proptest! {
     fn moving_by_some_bytes_is_moving_to_there(raw: u64, by: u64) {
         let word = Word::from_raw(raw);
         let by = by & !15;
-        let payload = (word.phys().wrapping_add(by) / 16) % (1 << 51);
+        let payload = (word.contents().wrapping_add(by) / 8) % (1 << 52);
         let there = Fields { payload, ..drawn(word) };
         prop_assert_eq!(drawn(word.moved_by(by)), there);
         prop_assert_eq!(word.moved_by(by).moved_by(by.wrapping_neg()), word);
@@ -163,8 +168,9 @@ proptest! {
     fn moving_keeps_all_but_the_location(raw: u64, phys in phys(), wide: u64, split: bool) {
         let word = Word::from_raw(raw);
         let before = drawn(word);
-        prop_assert_eq!(drawn(word.moved(phys, split)), Fields { payload: phys / 16, split, ..before });
-        let payload = (wide / 16) % (1 << 51);
+        let payload = contents(phys, word.is_huge());
+        prop_assert_eq!(drawn(word.moved(phys, split)), Fields { payload, split, ..before });
+        let payload = contents(wide, word.is_huge()) % (1 << 52);
         prop_assert_eq!(drawn(word.moved(wide, split)), Fields { payload, split, ..before });
     }
 }

@@ -161,16 +161,14 @@ impl Pool {
                 return freed;
             };
             let frames = class.zspages[number].frames.clone();
-            let holds = self.hold_pages(&frames, Fault::FreeHoldsNoPages);
-            match holds.map_err(|locked| self.get(locked)) {
-                Ok(holds) => {
-                    class.zspages[number].state = State::Gone;
-                    drop(class);
+            let removed = self.remove(&mut class, number);
+            drop(class);
+            match removed {
+                Ok((frames, holds)) => {
                     self.discard(&frames, number, holds);
                     freed = true;
                 }
                 Err(locked) => {
-                    drop(class);
                     locked.wait_unlocked();
                     if self.breaks(Fault::WorkerKeepsPages) {
                         let holds = self.hold_pages(&frames, Fault::FreeHoldsNoPages);

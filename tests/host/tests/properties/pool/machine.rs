@@ -121,10 +121,8 @@ impl Pool {
 
     /// Frame and offset of a byte of an object, by its word and the links alone, as map has it.
     pub(super) fn byte(&self, word: Word, at: usize) -> (usize, usize) {
-        let header = if word.is_huge() { 0 } else { HEADER_SIZE };
-        let start = usize::try_from(word.phys()).unwrap();
+        let start = usize::try_from(word.contents()).unwrap();
         let (frame, offset) = (start >> self.shift, start % (1 << self.shift));
-        let at = at + header;
         if word.is_split() && offset + at >= 1 << self.shift {
             let next = usize::try_from(self.frames[frame].as_ref().unwrap().link).unwrap();
             return (next, offset + at - (1 << self.shift));
