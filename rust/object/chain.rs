@@ -22,7 +22,7 @@ use core::{
 /// # Invariants
 ///
 /// `first` is the first of a chain of 1 to [`MAX_PAGES`] pages that are allocated, typed zsmalloc,
-/// counted in `NR_ZSPAGES`, and owned by this value.
+/// counted in `NR_ZSPAGES`, and owned by this value; or, once they were freed, says that there are none.
 pub(super) struct Chain {
     /// The first page, and what the chain is like. Changes only under the owning class's lock.
     first: Cell<First>,
@@ -41,6 +41,8 @@ impl First {
     const RANGE: u64 = 1;
     /// The page holds one huge object: there is no link, but a header in its place.
     const HUGE: u64 = 2;
+    /// There are no pages any more.
+    const NONE: Self = Self(0);
     /// Where the number of pages lies.
     const PAGES_SHIFT: u32 = 4;
     /// All that is not the address.
@@ -61,6 +63,7 @@ impl First {
     }
 
     /// Pages of the chain.
+    #[inline(always)]
     fn pages(self) -> usize {
         u64_to_usize((self.0 & Self::MASK) >> Self::PAGES_SHIFT)
     }
@@ -165,9 +168,8 @@ impl Chain {
         if nr > 1 {
             SCATTER.chain_allocated(contiguous);
         }
-        let mut counted = Counted::new(chain.first());
-        chain.iter().for_each(|zpdesc| counted.add(zpdesc, 1));
-        counted.end();
+        let mut come = Counted::new();
+        chain.iter().for_each(|zpdesc| come.add(zpdesc, 1));
         Some((chain, adjacent))
     }
 
@@ -322,9 +324,10 @@ impl Chain {
 
     /// Holds all pages from place `from` on, or none: then the first whose lock somebody has is
     /// returned.
+    #[inline(always)]
     pub(super) fn try_hold(&self, from: usize) -> Result<(), &Zpdesc> {
         let mut held: usize = 0;
-        let mut next = self.iter().nth(from);
+        let mut next = Some(self.page(from));
         while let Some(zpdesc) = next {
             if !zpdesc.try_hold() {
                 self.iter().skip(from).take(held).for_each(Zpdesc::let_go);
@@ -341,62 +344,82 @@ impl Chain {
         self.iter().skip(from).for_each(Zpdesc::let_go);
     }
 
-    /// Makes the pages, all held by [`Self::try_hold`], unmovable for good.
-    pub(super) fn retire(&self) {
-        self.iter().for_each(Zpdesc::retire);
+    /// Frees the pages, all held by [`Self::try_hold`], and counts them as gone. None are left.
+    ///
+    /// Any context that may free pages, not under a class's lock.
+    #[inline(always)]
+    pub(super) fn free_held(&self, gone: &mut Counted) {
+        self.free(gone, Zpdesc::retire);
+    }
+
+    /// Gives back the pages, which are unmovable once `prepare` has seen them. None are left.
+    #[inline(always)]
+    fn free(&self, gone: &mut Counted, prepare: impl Fn(&Zpdesc)) {
+        let chain = self.first.replace(First::NONE);
+        if chain.pages() == 0 {
+            return;
+        }
+        // SAFETY: The first page of a chain that has pages is ours, by the invariant.
+        let mut next: Option<&Zpdesc> = Some(unsafe { Zpdesc::from_phys(chain.phys()) });
+        while let Some(zpdesc) = next {
+            next = if chain.is_huge() { None } else { zpdesc.next() };
+            prepare(zpdesc);
+            gone.add(zpdesc, -1);
+            zpdesc.reset();
+            // SAFETY: The chain was the only owner, by the invariant, and the page is reset.
+            unsafe { zpdesc.free() };
+        }
     }
 }
 
 /// Pages that come or go, which their zones count in `NR_ZSPAGES`: one call for pages of one zone that
-/// follow each other.
-struct Counted {
+/// follow each other, the last when the value is dropped.
+pub(super) struct Counted {
     /// The zone of the latest page.
-    zone: Zone,
-    /// What tells its pages.
-    bits: ZoneBits,
+    zone: Option<(Zone, ZoneBits)>,
     /// How many pages of it have come since the last call.
     pages: isize,
 }
 
 impl Counted {
-    /// None yet; `first` is to be the first.
-    fn new(first: &Zpdesc) -> Self {
+    /// None yet.
+    pub(crate) fn new() -> Self {
         Self {
-            zone: first.zone(),
-            bits: first.zone_bits(),
+            zone: None,
             pages: 0,
         }
     }
 
-    /// A page has come, or goes if `by` is -1: then before it does.
+    /// A page has come, or is about to go if `by` is -1.
     #[inline(always)]
     fn add(&mut self, zpdesc: &Zpdesc, by: isize) {
-        if zpdesc.zone_bits() != self.bits {
-            self.zone.add_zspages(self.pages);
-            *self = Self::new(zpdesc);
+        let bits = zpdesc.zone_bits();
+        if !self.zone.is_some_and(|(_, latest)| latest == bits) {
+            self.flush();
+            self.zone = Some((zpdesc.zone(), bits));
         }
         self.pages = self.pages.wrapping_add(by);
     }
 
-    /// That was all.
-    fn end(self) {
-        self.zone.add_zspages(self.pages);
+    /// Tells the zone.
+    fn flush(&mut self) {
+        let pages = core::mem::take(&mut self.pages);
+        if let Some((zone, _)) = self.zone {
+            zone.add_zspages(pages);
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.flush();
     }
 }
 
 impl Drop for Chain {
-    /// Gives the pages back; they are unmovable. Any context that may free pages, not under a class's
-    /// lock.
+    /// Gives the pages back, if there are any left; they are unmovable. Any context that may free pages,
+    /// not under a class's lock.
     fn drop(&mut self) {
-        let mut counted = Counted::new(self.first());
-        let mut next = Some(self.first());
-        while let Some(zpdesc) = next {
-            next = self.after(zpdesc);
-            counted.add(zpdesc, -1);
-            zpdesc.reset();
-            // SAFETY: The chain was the only owner, by the invariant, and the page is reset.
-            unsafe { zpdesc.free() };
-        }
-        counted.end();
+        self.free(&mut Counted::new(), |_| ());
     }
 }

@@ -3,7 +3,7 @@
 //! The last pages of a zspage: they may leave it, and come back.
 
 use super::{
-    chain::Chain,
+    chain::{Chain, Counted},
     migrate::{Migrate, Movable},
     slot::Slot,
     zspage::{first_object, Zspage},
@@ -94,7 +94,7 @@ impl Tail {
 
 impl Drop for Tail {
     fn drop(&mut self) {
-        self.0.retire();
+        self.0.free_held(&mut Counted::new());
     }
 }
 

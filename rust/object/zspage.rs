@@ -8,7 +8,7 @@
 //! with all its pages held.
 
 use super::{
-    chain::Chain,
+    chain::{Chain, Counted},
     handle::Handle,
     list::{Listed, Place},
     migrate::{Migrate, Movable},
@@ -163,11 +163,17 @@ impl<Owner: Sync> Doomed<Owner> {
     pub(crate) fn pages(&self) -> usize {
         self.0.pages()
     }
+
+    /// Frees several, whose pages are counted together. As dropping each.
+    pub(crate) fn free_all(zspages: impl Iterator<Item = Self>) {
+        let mut gone = Counted::new();
+        zspages.for_each(|zspage| zspage.0.chain.free_held(&mut gone));
+    }
 }
 
 impl<Owner> Drop for Doomed<Owner> {
     fn drop(&mut self) {
-        self.0.chain.retire();
+        self.0.chain.free_held(&mut Counted::new());
     }
 }
 

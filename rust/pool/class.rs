@@ -311,7 +311,7 @@ impl ClassGuard<'_> {
         let word = self.release(zspage, &slot, start, handle);
         let slots = zspage.slots();
         if slots.is_empty() {
-            let emptied = Self::take_off(self.class, &self.lists, zspage);
+            let emptied = Self::remove_from(self.class, &self.lists, zspage);
             return Ok(Freed::Last(word, emptied));
         }
         self.lists
@@ -349,13 +349,27 @@ impl ClassGuard<'_> {
     /// Takes a zspage off the lists, or finds out which page of it somebody has locked: then it
     /// stays, on the list of its group.
     pub(super) fn remove(&self, zspage: &Zspage<SizeClass>) -> Emptied {
-        Self::take_off(self.class, &self.lists, zspage)
+        Self::remove_from(self.class, &self.lists, zspage)
     }
 
     /// [`Self::remove`] from the lists of `class`, which is locked.
     #[cold]
     #[inline(never)]
-    fn take_off(
+    fn remove_from(
+        class: &SizeClass,
+        lists: &ZspageLists<SizeClass>,
+        zspage: &Zspage<SizeClass>,
+    ) -> Emptied {
+        let removed = Self::take_off(class, lists, zspage);
+        if removed.is_ok() {
+            Self::zspages_changed(class, lists, usize::MAX);
+        }
+        removed
+    }
+
+    /// [`Self::remove`] for one of several zspages: the caller counts them.
+    #[inline(always)]
+    pub(super) fn take_off(
         class: &SizeClass,
         lists: &ZspageLists<SizeClass>,
         zspage: &Zspage<SizeClass>,
@@ -364,9 +378,8 @@ impl ClassGuard<'_> {
             lru.forget(zspage);
         }
         let removed = lists.remove(zspage);
-        match removed {
-            Ok(_) => Self::zspages_changed(class, lists, usize::MAX),
-            Err(_) => lists.relist(zspage, &class.geometry),
+        if removed.is_err() {
+            lists.relist(zspage, &class.geometry);
         }
         removed
     }
@@ -377,7 +390,7 @@ impl ClassGuard<'_> {
     }
 
     /// Adds to the number of zspages, and notes what they lack.
-    fn zspages_changed(class: &SizeClass, lists: &ZspageLists<SizeClass>, by: usize) {
+    pub(super) fn zspages_changed(class: &SizeClass, lists: &ZspageLists<SizeClass>, by: usize) {
         add(&class.zspages, by);
         let (pages, slots) = lists.missing(&class.geometry);
         class.missing_pages.store(pages, Ordering::Relaxed);

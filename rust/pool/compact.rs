@@ -19,7 +19,10 @@ use crate::kapi::{
     sched::{cond_resched, MoverGuard},
     shrinker::Shrink,
 };
-use crate::logic::{conv::u32_to_usize, header::Header};
+use crate::logic::{
+    conv::{u16_to_usize, u32_to_usize},
+    header::Header,
+};
 use crate::object::{
     tail::Tail,
     zspage::{Doomed, Found, Zspage},
@@ -40,6 +43,8 @@ pub(super) struct Progress {
     passed: usize,
     /// What is done about the zspage that lacks pages.
     pub(super) short: Short,
+    /// Zspages that were emptied since the class's lock was taken.
+    pub(super) emptied: Batch,
 }
 
 /// See [`Progress::short`].
@@ -60,10 +65,49 @@ pub(super) enum Step {
     Done,
     /// There may be more to move.
     More,
-    /// A zspage has no objects any more.
-    Emptied(Emptied),
     /// A zspage has given up its last pages.
     Shortened(Tail),
+}
+
+/// What is left in a zspage whose objects were to move.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// No object.
+    Nothing,
+    /// Objects: more than could be moved at a time.
+    Some,
+    /// Objects: the next one is in use.
+    InUse,
+}
+
+/// Most zspages in a [`Batch`].
+const BATCH: usize = 16;
+
+/// Zspages that were emptied while their class's lock was held, to be freed without it.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// The zspages, `len` of them.
+    zspages: [Option<Doomed<SizeClass>>; BATCH],
+    /// How many.
+    len: usize,
+    /// Pages that they have.
+    pages: usize,
+    /// Another one stayed on its list, because somebody has a page of it locked.
+    locked: bool,
+}
+
+impl Batch {
+    /// Adds a zspage. There are fewer than [`BATCH`].
+    pub(super) fn add(&mut self, emptied: Emptied) {
+        match (emptied, self.zspages.get_mut(self.len)) {
+            (Ok(zspage), Some(place)) => {
+                self.pages = self.pages.wrapping_add(zspage.pages());
+                *place = Some(zspage);
+                self.len = self.len.wrapping_add(1);
+            }
+            _ => self.locked = true,
+        }
+    }
 }
 
 impl Pool {
@@ -96,23 +140,32 @@ impl Pool {
 
     /// Compacts a class until nothing can be won, or `target` pages have been.
     fn compact_class(&'static self, class: &SizeClass, target: usize) -> usize {
-        let can_compact = || class.count().can_compact(PAGE_SHIFT, class.geometry()) != 0;
-        self.compact_while(class, |pages| pages < target && can_compact())
+        self.compact_while(class, |pages| {
+            let can_compact = class.count().can_compact(PAGE_SHIFT, class.geometry());
+            can_compact.min(target.saturating_sub(pages))
+        })
     }
 
     /// Compacts a class until it is not sparse any more.
     pub(super) fn compact_sparse(&'static self, class: &SizeClass) {
-        let pages = self.compact_while(class, |_| class.is_sparse());
+        // It is looked at again after each zspage.
+        let pages = self.compact_while(class, |_| usize::from(class.is_sparse()));
         // Relaxed: a statistic.
         self.pages_tidied.fetch_add(pages, Ordering::Relaxed);
     }
 
-    /// Compacts a class as long as `more` says so, given the pages won, and as it can be.
-    fn compact_while(&'static self, class: &SizeClass, more: impl Fn(usize) -> bool) -> usize {
+    /// Compacts a class as long as there is something to win, and more pages are `wanted`, which is asked
+    /// with those that were won.
+    fn compact_while(&'static self, class: &SizeClass, wanted: impl Fn(usize) -> usize) -> usize {
         let mut pages: usize = 0;
         let mut progress = Progress::default();
-        while more(pages) {
-            let step = class.lock().compact(&mut progress);
+        loop {
+            let target = wanted(pages);
+            if target == 0 {
+                break;
+            }
+            let step = class.lock().compact(&mut progress, target);
+            pages = pages.wrapping_add(self.free_emptied(&mut progress.emptied));
             let Some(won) = self.take_step(step) else {
                 break;
             };
@@ -122,16 +175,22 @@ impl Pool {
         pages
     }
 
+    /// Frees zspages that were emptied. Returns their pages.
+    fn free_emptied(&'static self, emptied: &mut Batch) -> usize {
+        let pages = core::mem::take(&mut emptied.pages);
+        if core::mem::take(&mut emptied.locked) {
+            self.keeper.schedule(self);
+        }
+        self.zspages_closed(core::mem::take(&mut emptied.len), pages);
+        Doomed::free_all(emptied.zspages.iter_mut().map_while(Option::take));
+        pages
+    }
+
     /// Frees what a step has left over. Returns the pages, if there may be more to win.
     pub(super) fn take_step(&'static self, step: Step) -> Option<usize> {
         match step {
             Step::Done => None,
             Step::More => Some(0),
-            Step::Emptied(emptied) => {
-                let won = emptied.as_ref().map_or(0, Doomed::pages);
-                self.dispose(emptied);
-                Some(won)
-            }
             Step::Shortened(tail) => {
                 self.pages_gone(tail.pages());
                 Some(tail.pages())
@@ -151,32 +210,70 @@ impl Shrink for Pool {
 }
 
 impl ClassGuard<'_> {
-    /// Moves objects out of the emptiest zspage, at most [`BUDGET`], until one is in use.
-    fn compact(&self, progress: &mut Progress) -> Step {
+    /// Moves objects out of the emptiest zspages, at most [`BUDGET`], to win `target` pages; if there
+    /// are no zspages to move between, one is shortened.
+    fn compact(&self, progress: &mut Progress, target: usize) -> Step {
         if progress.short == Short::Emptied {
             if let Some(step) = self.empty_short(progress) {
                 return step;
             }
         }
-        // Before the source: where all are in one group, the one used last is to be filled.
-        let to = self.lists.fullest();
-        let from = to.and_then(|to| self.lists.emptiest_but(to, progress.passed));
-        match (from, to) {
-            (Some(from), Some(to)) => self.empty(from, to, progress),
-            _ => self.empty_short(progress).unwrap_or_else(|| self.shorten()),
+        let mut next = self.pair(progress.passed);
+        if next.is_none() {
+            let step = self.empty_short(progress);
+            return step.unwrap_or_else(|| self.shorten());
         }
+        let geometry = self.class.geometry();
+        let objs = u16_to_usize(geometry.objs);
+        let mut free = self.class.count().free(geometry);
+        let mut budget = BUDGET;
+        while let Some((from, to)) = next {
+            match self.empty(from, to, &mut budget) {
+                Left::Nothing => {
+                    progress
+                        .emptied
+                        .add(Self::take_off(self.class, &self.lists, from))
+                }
+                Left::Some => break,
+                Left::InUse => {
+                    progress.passed = progress.passed.wrapping_add(1);
+                    break;
+                }
+            }
+            free = free.saturating_sub(objs);
+            let emptied = &progress.emptied;
+            // Another zspage cannot be emptied if there are not as many slots free.
+            if free < objs || emptied.pages >= target || emptied.len == BATCH || budget == 0 {
+                break;
+            }
+            next = self.pair(progress.passed);
+        }
+        let gone = progress.emptied.len.wrapping_neg();
+        Self::zspages_changed(self.class, &self.lists, gone);
+        Step::More
     }
 
-    /// Moves objects out of `from`, at most [`BUDGET`], until one is in use; to `to` and others.
+    /// The emptiest zspage but the first `passed`, and the fullest with room, if these are two.
+    fn pair(&self, passed: usize) -> Option<(&Zspage<SizeClass>, &Zspage<SizeClass>)> {
+        // Before the source: where all are in one group, the one used last is to be filled.
+        let to = self.lists.fullest()?;
+        Some((self.lists.emptiest_but(to, passed)?, to))
+    }
+
+    /// Moves objects out of `from`, at most `budget`, until one is in use; to `to` and others.
     pub(super) fn empty<'g>(
         &'g self,
         from: &Zspage<SizeClass>,
         mut to: &'g Zspage<SizeClass>,
-        progress: &mut Progress,
-    ) -> Step {
+        budget: &mut usize,
+    ) -> Left {
         let geometry = self.class.geometry();
-        let mut stuck = true;
-        for object in from.objects(geometry, 0..geometry.end()).take(BUDGET) {
+        // Also if there is none, because headers were overwritten.
+        let mut left = Left::InUse;
+        for object in from.objects(geometry, 0..geometry.end()) {
+            if *budget == 0 {
+                break;
+            }
             if to.slots().taken() == geometry.objs {
                 self.lists.relist(to, geometry);
                 let Some(next) = self.lists.fullest_but(from) else {
@@ -184,20 +281,19 @@ impl ClassGuard<'_> {
                 };
                 to = next;
             }
-            stuck = !self.move_object(&object, to, || from.slots().release(object.start));
-            if stuck {
+            if !self.move_object(&object, to, || from.slots().release(object.start)) {
+                left = Left::InUse;
                 break;
             }
+            left = Left::Some;
+            *budget = budget.wrapping_sub(1);
         }
         self.lists.relist(to, geometry);
         if from.slots().is_empty() {
-            return Step::Emptied(self.remove(from));
-        }
-        if stuck {
-            progress.passed = progress.passed.wrapping_add(1);
+            return Left::Nothing;
         }
         self.lists.relist(from, geometry);
-        Step::More
+        left
     }
 
     /// Moves one object to another zspage; false, with nothing changed, if it is in use. `release` frees

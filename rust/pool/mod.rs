@@ -20,10 +20,7 @@ mod shorten;
 
 use crate::kapi::{pinned_slice::PinnedSlice, workqueue::Work};
 use crate::logic::conv::{u16_to_usize, usize_to_isize};
-use crate::object::{
-    lru::Lru,
-    zspage::{Doomed, ZspageBox},
-};
+use crate::object::{lru::Lru, zspage::ZspageBox};
 use crate::zpdesc_rs::PAGE_SHIFT;
 use class::SizeClass;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -155,10 +152,11 @@ impl Pool {
         self.pages_came(pages);
     }
 
-    /// Records that a zspage has gone.
-    fn zspage_closed(&self, zspage: &Doomed<SizeClass>) {
-        self.shared.zspages_changed(-1);
-        self.pages_gone(zspage.pages());
+    /// Records that `zspages` zspages of `pages` pages in all have gone.
+    fn zspages_closed(&self, zspages: usize, pages: usize) {
+        self.shared
+            .zspages_changed(usize_to_isize(zspages).wrapping_neg());
+        self.pages_gone(pages);
     }
 
     /// Records pages that have come.

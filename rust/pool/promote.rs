@@ -12,12 +12,11 @@
 
 use super::{
     class::{ClassGuard, Emptied, SizeClass},
-    compact::Step,
     Pool,
 };
 use crate::kapi::sched::cond_resched;
 use crate::logic::conv::u32_to_usize;
-use crate::object::zspage::Zspage;
+use crate::object::zspage::{Doomed, Zspage};
 use crate::zpdesc_rs::{PAGE_SHIFT, PAGE_SIZE};
 use core::sync::atomic::Ordering;
 
@@ -73,7 +72,9 @@ impl Pool {
             // Relaxed: a statistic.
             self.objects_promoted.fetch_add(moved, Ordering::Relaxed);
             if let Some(emptied) = emptied {
-                return self.take_step(Step::Emptied(emptied));
+                let won = emptied.as_ref().map_or(0, Doomed::pages);
+                self.dispose(emptied);
+                return Some(won);
             }
         }
         let step = class.lock().shorten();

@@ -16,7 +16,7 @@ use crate::object::zspage::Doomed;
 impl Pool {
     /// Frees a zspage that has left its class's lists.
     pub(super) fn close_zspage(&self, zspage: Doomed<SizeClass>) {
-        self.zspage_closed(&zspage);
+        self.zspages_closed(1, zspage.pages());
         drop(zspage);
     }
 

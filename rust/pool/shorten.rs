@@ -9,7 +9,7 @@
 
 use super::{
     class::{overwritten, ClassGuard, SizeClass},
-    compact::{Progress, Short, Step, BUDGET},
+    compact::{Left, Progress, Short, Step, BUDGET},
 };
 use crate::logic::{conv::u16_to_usize, size_class::Geometry};
 use crate::object::{
@@ -44,14 +44,15 @@ impl ClassGuard<'_> {
         progress.short = Short::Stays;
         let short = self.shrinkable().filter(|_| may)?;
         let to = self.lists.fullest_but(short)?;
-        let before = self.staying(short).eq(&0).then(|| short.slots().inuse())?;
-        match self.empty(short, to, &mut Progress::default()) {
-            Step::More if short.slots().inuse() == before => None,
-            step => {
-                progress.short = Short::Emptied;
-                Some(step)
-            }
+        let mut budget = BUDGET;
+        let left = (self.staying(short) == 0).then(|| self.empty(short, to, &mut budget))?;
+        if left == Left::Nothing {
+            progress.emptied.add(self.remove(short));
+        } else if budget == BUDGET {
+            return None;
         }
+        progress.short = Short::Emptied;
+        Some(Step::More)
     }
 
     /// The zspage that may give up its last pages.
