@@ -344,6 +344,12 @@ impl Chain {
         self.iter().skip(from).for_each(Zpdesc::let_go);
     }
 
+    /// Its pages were freed already.
+    #[inline(always)]
+    pub(super) fn is_freed(&self) -> bool {
+        self.first.get().pages() == 0
+    }
+
     /// Frees the pages, all held by [`Self::try_hold`], and counts them as gone. None are left.
     ///
     /// Any context that may free pages, not under a class's lock.
@@ -356,11 +362,9 @@ impl Chain {
     #[inline(always)]
     fn free(&self, gone: &mut Counted, prepare: impl Fn(&Zpdesc)) {
         let chain = self.first.replace(First::NONE);
-        if chain.pages() == 0 {
-            return;
-        }
         // SAFETY: The first page of a chain that has pages is ours, by the invariant.
-        let mut next: Option<&Zpdesc> = Some(unsafe { Zpdesc::from_phys(chain.phys()) });
+        let mut next: Option<&Zpdesc> =
+            (chain.pages() != 0).then(|| unsafe { Zpdesc::from_phys(chain.phys()) });
         while let Some(zpdesc) = next {
             next = if chain.is_huge() { None } else { zpdesc.next() };
             prepare(zpdesc);
@@ -419,7 +423,10 @@ impl Drop for Counted {
 impl Drop for Chain {
     /// Gives the pages back, if there are any left; they are unmovable. Any context that may free pages,
     /// not under a class's lock.
+    #[inline(always)]
     fn drop(&mut self) {
-        self.free(&mut Counted::new(), |_| ());
+        if !self.is_freed() {
+            self.free(&mut Counted::new(), |_| ());
+        }
     }
 }

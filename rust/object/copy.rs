@@ -96,14 +96,16 @@ impl Pieces {
     }
 
     /// Copies these bytes to `to`, as many as both have.
-    pub(super) fn copy_to(mut self, mut to: Self) {
+    #[inline(always)]
+    pub(super) fn copy_to(self, to: Self) {
+        let (mut from, mut to) = (self, to);
+        // Each run ends where the one or the other of them does: at most three.
         loop {
-            let len = self.head.copy_to(to.head);
-            if len == 0 {
+            let len = from.head.copy_to(to.head);
+            (from, to) = (from.skip(len), to.skip(len));
+            if from.head.len == 0 || to.head.len == 0 {
                 return;
             }
-            self = self.skip(len);
-            to = to.skip(len);
         }
     }
 }

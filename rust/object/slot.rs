@@ -8,7 +8,7 @@ use crate::kapi::{
     direct_map::phys_to_virt,
 };
 use crate::logic::{
-    conv::u64_to_usize,
+    conv::u32_to_usize,
     header::{Header, HEADER_SIZE},
     word::Word,
 };
@@ -22,16 +22,18 @@ use core::{
 ///
 /// # Invariants
 ///
-/// The slot begins at the address `phys` and belongs to the zspage that the page there does; headers
+/// The slot begins at the address in `place` and belongs to the zspage that the page there does; headers
 /// never span pages (slot sizes are multiples of 16 bytes).
+#[derive(Clone, Copy)]
 pub(crate) struct Slot<'g> {
-    /// Physical address of its first byte.
-    phys: u64,
-    /// It ends on the next page, and cannot be addressed as one range.
-    split: bool,
+    /// Physical address of its first byte, with [`SPLIT`]: the value fits in two registers.
+    place: u64,
     /// Its header: its first word, or, if it is a whole page, in the page's descriptor.
     header: &'g AtomicU64,
 }
+
+/// In the place of a slot: it ends on the next page, and cannot be addressed as one range.
+const SPLIT: u64 = 1;
 
 impl<'g> Slot<'g> {
     /// The slot at a physical address, split between two pages or `huge`: a whole page.
@@ -62,8 +64,7 @@ impl<'g> Slot<'g> {
         let header = unsafe { header_at(header) };
         // INVARIANT: the caller's promise.
         Self {
-            phys,
-            split,
+            place: phys | if split { SPLIT } else { 0 },
             header,
         }
     }
@@ -77,6 +78,18 @@ impl<'g> Slot<'g> {
 }
 
 impl Slot<'_> {
+    /// Physical address of its first byte.
+    #[inline(always)]
+    fn phys(self) -> u64 {
+        self.place & !SPLIT
+    }
+
+    /// It ends on the next page, and cannot be addressed as one range.
+    #[inline(always)]
+    fn is_split(self) -> bool {
+        self.place & SPLIT != 0
+    }
+
     /// Reads its header; `None` if there is none that was ever written.
     #[inline(always)]
     pub(crate) fn header(&self) -> Option<Header> {
@@ -106,50 +119,57 @@ impl Slot<'_> {
     /// The word of an object that is in this slot now; `word` says where it was.
     #[inline(always)]
     pub(crate) fn word(&self, word: Word) -> Word {
-        word.moved(self.phys, self.split)
+        word.moved(self.place, self.is_split())
     }
 
-    /// The contents of the object in this slot of `size` bytes, not of a huge one.
-    pub(super) fn contents(&self, size: usize) -> Option<Pieces> {
-        let start = NonNull::new(phys_to_virt::<u8>(self.phys).wrapping_add(HEADER_SIZE))?;
+    /// Address of the contents of the object in this slot, not of a huge one.
+    #[inline(always)]
+    fn start(self) -> usize {
+        addr_of(self.header).wrapping_add(HEADER_SIZE)
+    }
+
+    /// The contents of the object in this slot of `size` bytes or more, not of a huge one: the first
+    /// `size` bytes of the slot, with the header.
+    #[inline(always)]
+    pub(super) fn contents(self, size: usize) -> Option<Pieces> {
         let len = size.checked_sub(HEADER_SIZE)?;
-        if !self.split {
+        let start = NonNull::new(ptr_at::<u8>(self.start()))?;
+        if !self.is_split() {
             // SAFETY: The slot is one range of our pages, by the invariant.
             return Some(unsafe { Pieces::one(start, len) });
         }
-        // A header never ends a page: slots begin at multiples of 16 bytes.
-        let offset = u64_to_usize(self.phys) & (PAGE_SIZE - 1);
-        let first = PAGE_SIZE.checked_sub(offset.checked_add(HEADER_SIZE)?)?;
+        // Up to the end of the page, which no header is at: slots begin at multiples of 16 bytes. What
+        // lies in a larger slot may end before.
+        let first = len.min(self.start().wrapping_neg() & (PAGE_SIZE - 1));
         // SAFETY: It begins on a page of ours, by the invariant.
-        let second = unsafe { Zpdesc::from_phys(self.phys) }.next()?.address();
+        let second = unsafe { Zpdesc::from_phys(self.phys()) }.next()?.address();
         // SAFETY: The slot goes on to the end of this page, by the invariant.
         let head = unsafe { Pieces::one(start, first) };
         // SAFETY: And from the start of the next page to its own end.
-        Some(unsafe { head.and(second, len.checked_sub(first)?) })
+        Some(unsafe { head.and(second, len.wrapping_sub(first)) })
     }
 
     /// Copies the contents of an object of a class with slots of `size` bytes to another slot, of
-    /// `room` bytes, which are no fewer.
+    /// `room` bytes, which are no fewer. Neither is huge.
     ///
     /// The caller holds the object's LOCK, and the classes' locks.
     #[inline(always)]
-    pub(crate) fn copy_to(&self, to: &Slot<'_>, size: usize, room: usize) {
-        if self.split || to.split {
-            return self.copy_pieces_to(to, size, room);
+    pub(crate) fn copy_to(self, to: Slot<'_>, size: u32, room: u32) {
+        let size = u32_to_usize(size.min(room));
+        if (self.place | to.place) & SPLIT != 0 {
+            return self.copy_pieces_to(to, size);
         }
-        let [from, to] = [self, to].map(|slot| phys_to_virt::<u8>(slot.phys));
-        let (from, to) = (from.wrapping_add(HEADER_SIZE), to.wrapping_add(HEADER_SIZE));
-        let len = size.min(room).wrapping_sub(HEADER_SIZE);
+        let len = size.wrapping_sub(HEADER_SIZE);
+        let (from, to) = (ptr_at::<u8>(self.start()), ptr_at::<u8>(to.start()));
         // SAFETY: Each slot is one range of our pages, by the invariant, and they are distinct. Nobody
         // else uses the object, and none has the other slot yet.
         unsafe { copy_nonoverlapping(from, to, len) };
     }
 
     /// [`Self::copy_to`] if one of the slots is not one range.
-    #[cold]
     #[inline(never)]
-    fn copy_pieces_to(&self, to: &Slot<'_>, size: usize, room: usize) {
-        if let (Some(from), Some(to)) = (self.contents(size), to.contents(room)) {
+    fn copy_pieces_to(self, to: Slot<'_>, size: usize) {
+        if let (Some(from), Some(to)) = (self.contents(size), to.contents(size)) {
             from.copy_to(to);
         }
     }

@@ -172,8 +172,11 @@ impl<Owner: Sync> Doomed<Owner> {
 }
 
 impl<Owner> Drop for Doomed<Owner> {
+    #[inline(always)]
     fn drop(&mut self) {
-        self.0.chain.free_held(&mut Counted::new());
+        if !self.0.chain.is_freed() {
+            self.0.chain.free_held(&mut Counted::new());
+        }
     }
 }
 

@@ -257,25 +257,40 @@ impl ClassGuard<'_> {
         Ok(handle)
     }
 
-    /// Gives up the free slots of a zspage that should have had one.
+    /// Takes a zspage that has no free slot off its list, and gives up those that it should have had.
     #[cold]
     #[inline(never)]
-    fn no_slot(class: &SizeClass, lists: &ZspageLists<SizeClass>, zspage: &Zspage<SizeClass>) {
+    pub(super) fn no_slot(
+        class: &SizeClass,
+        lists: &ZspageLists<SizeClass>,
+        zspage: &Zspage<SizeClass>,
+    ) {
         let geometry = &class.geometry;
         if zspage.slots().taken() < geometry.objs {
             zspage.slots().seal(geometry);
             overwritten();
         }
-        lists.relist(zspage, geometry);
+        lists.move_to(FULL, zspage);
     }
 
     /// Takes a free slot of a zspage; its header is not written yet.
     #[inline(always)]
     pub(super) fn take_slot<'g>(&self, zspage: &'g Zspage<SizeClass>) -> Option<Slot<'g>> {
         let geometry = &self.class.geometry;
+        self.take_slot_at(geometry, zspage, |start| zspage.slot(geometry, start))
+    }
+
+    /// [`Self::take_slot`], where `slot` finds the one at a start. `geometry` is the class's.
+    #[inline(always)]
+    pub(super) fn take_slot_at<'g>(
+        &self,
+        geometry: &Geometry,
+        zspage: &'g Zspage<SizeClass>,
+        slot: impl FnOnce(u16) -> Slot<'g>,
+    ) -> Option<Slot<'g>> {
         let slots = zspage.slots();
         let free = slots.next()?;
-        let slot = zspage.slot(geometry, free.start());
+        let slot = slot(free.start());
         let sound = match free {
             FreeSlot::Fresh(_) => {
                 slots.take_fresh(geometry);

@@ -19,11 +19,10 @@ use crate::kapi::{
     sched::{cond_resched, MoverGuard},
     shrinker::Shrink,
 };
-use crate::logic::{
-    conv::{u16_to_usize, u32_to_usize},
-    header::Header,
-};
+use crate::logic::{conv::u16_to_usize, header::Header, size_class::Geometry};
 use crate::object::{
+    room::Room,
+    slot::Slot,
     tail::Tail,
     zspage::{Doomed, Found, Zspage},
 };
@@ -218,22 +217,22 @@ impl ClassGuard<'_> {
                 return step;
             }
         }
-        let mut next = self.pair(progress.passed);
-        if next.is_none() {
+        // Before the source: where all are in one group, the one used last is to be filled.
+        let to = self.lists.fullest();
+        let from = to.and_then(|to| self.lists.emptiest_but(to, progress.passed));
+        let (Some(to), Some(mut from)) = (to, from) else {
             let step = self.empty_short(progress);
             return step.unwrap_or_else(|| self.shorten());
-        }
+        };
+        let mut to = Room::new(to);
         let geometry = self.class.geometry();
         let objs = u16_to_usize(geometry.objs);
         let mut free = self.class.count().free(geometry);
         let mut budget = BUDGET;
-        while let Some((from, to)) = next {
-            match self.empty(from, to, &mut budget) {
-                Left::Nothing => {
-                    progress
-                        .emptied
-                        .add(Self::take_off(self.class, &self.lists, from))
-                }
+        let emptied = &mut progress.emptied;
+        loop {
+            match self.empty(from, &mut to, &mut budget) {
+                Left::Nothing => emptied.add(Self::take_off(self.class, &self.lists, from)),
                 Left::Some => break,
                 Left::InUse => {
                     progress.passed = progress.passed.wrapping_add(1);
@@ -241,86 +240,70 @@ impl ClassGuard<'_> {
                 }
             }
             free = free.saturating_sub(objs);
-            let emptied = &progress.emptied;
             // Another zspage cannot be emptied if there are not as many slots free.
             if free < objs || emptied.pages >= target || emptied.len == BATCH || budget == 0 {
                 break;
             }
-            next = self.pair(progress.passed);
+            let Some(next) = self.lists.emptiest_but(to.zspage(), progress.passed) else {
+                break;
+            };
+            from = next;
         }
-        let gone = progress.emptied.len.wrapping_neg();
+        self.lists.relist(to.zspage(), geometry);
+        let gone = emptied.len.wrapping_neg();
         Self::zspages_changed(self.class, &self.lists, gone);
         Step::More
     }
 
-    /// The emptiest zspage but the first `passed`, and the fullest with room, if these are two.
-    fn pair(&self, passed: usize) -> Option<(&Zspage<SizeClass>, &Zspage<SizeClass>)> {
-        // Before the source: where all are in one group, the one used last is to be filled.
-        let to = self.lists.fullest()?;
-        Some((self.lists.emptiest_but(to, passed)?, to))
-    }
-
-    /// Moves objects out of `from`, at most `budget`, until one is in use; to `to` and others.
+    /// Moves objects out of `from`, at most `budget`, until one is in use; to the zspage of `to`, and to
+    /// others when that is full. The one that `to` then is may belong on another list.
     pub(super) fn empty<'g>(
         &'g self,
         from: &Zspage<SizeClass>,
-        mut to: &'g Zspage<SizeClass>,
+        to: &mut Room<'g, SizeClass>,
         budget: &mut usize,
     ) -> Left {
-        let geometry = self.class.geometry();
-        // Also if there is none, because headers were overwritten.
-        let mut left = Left::InUse;
-        for object in from.objects(geometry, 0..geometry.end()) {
-            if *budget == 0 {
-                break;
+        // A copy, of which the compiler knows that it stays the same.
+        let geometry = *self.class.geometry();
+        let mut left = *budget;
+        let mut objects = from.objects(&geometry, 0..geometry.end());
+        let outcome = loop {
+            if from.slots().is_empty() {
+                break Left::Nothing;
             }
-            if to.slots().taken() == geometry.objs {
-                self.lists.relist(to, geometry);
-                let Some(next) = self.lists.fullest_but(from) else {
-                    break;
-                };
-                to = next;
+            if left == 0 {
+                break Left::Some;
             }
-            if !self.move_object(&object, to, || from.slots().release(object.start)) {
-                left = Left::InUse;
-                break;
+            let Some(object) = objects.next() else {
+                // Headers were overwritten: what they are of cannot be moved either.
+                break Left::InUse;
+            };
+            let release = || from.slots().release(object.start);
+            let others = || self.lists.fullest_but(from);
+            if !self.move_object(&geometry, &object, geometry.size, to, others, release) {
+                break Left::InUse;
             }
-            left = Left::Some;
-            *budget = budget.wrapping_sub(1);
+            left = left.wrapping_sub(1);
+        };
+        *budget = left;
+        if outcome != Left::Nothing {
+            self.lists.relist(from, &geometry);
         }
-        self.lists.relist(to, geometry);
-        if from.slots().is_empty() {
-            return Left::Nothing;
-        }
-        self.lists.relist(from, geometry);
-        left
+        outcome
     }
 
-    /// Moves one object to another zspage; false, with nothing changed, if it is in use. `release` frees
-    /// its slot and returns the header for that.
+    /// Moves one object of a class with slots of `size` bytes, this one or a smaller one, whose lock is
+    /// held, to this one: to the zspage of `to`, or, when that is full, to what `others` says. False, with
+    /// nothing changed, if it is in use, or if there is no room. `release` frees its slot and returns the
+    /// header for that. `geometry` is this class's.
     #[inline(always)]
-    pub(super) fn move_object(
-        &self,
+    pub(super) fn move_object<'g>(
+        &'g self,
+        geometry: &Geometry,
         object: &Found<'_>,
-        to: &Zspage<SizeClass>,
-        release: impl FnOnce() -> Header,
-    ) -> bool {
-        self.move_here(
-            object,
-            u32_to_usize(self.class.geometry().size),
-            to,
-            release,
-        )
-    }
-
-    /// [`Self::move_object`] for an object of a class with slots of `size` bytes, this one or a smaller
-    /// one, whose lock is held.
-    #[inline(always)]
-    pub(super) fn move_here(
-        &self,
-        object: &Found<'_>,
-        size: usize,
-        to: &Zspage<SizeClass>,
+        size: u32,
+        to: &mut Room<'g, SizeClass>,
+        others: impl Fn() -> Option<&'g Zspage<SizeClass>>,
         release: impl FnOnce() -> Header,
     ) -> bool {
         // From the LOCK to its release: mappers spin on it.
@@ -328,16 +311,33 @@ impl ClassGuard<'_> {
         if !object.handle.try_lock_to_move() {
             return false;
         }
-        let Some(slot) = self.take_slot(to) else {
+        let Some(slot) = self.take_room(geometry, to, others) else {
             object.handle.unlock(object.handle.load().unlocked());
             return false;
         };
-        object
-            .slot
-            .copy_to(&slot, size, u32_to_usize(self.class.geometry().size));
+        object.slot.copy_to(slot, size, geometry.size);
         slot.set_header(Header::Allocated(object.handle.addr()));
         object.slot.set_header(release());
         object.handle.unlock(slot.word(self.class.blank));
         true
+    }
+
+    /// Takes a free slot of the zspage of `to`, or, when that is full, of what `others` says.
+    #[inline(always)]
+    fn take_room<'g>(
+        &'g self,
+        geometry: &Geometry,
+        to: &mut Room<'g, SizeClass>,
+        others: impl Fn() -> Option<&'g Zspage<SizeClass>>,
+    ) -> Option<Slot<'g>> {
+        loop {
+            let zspage = to.zspage();
+            let slot = |start| to.slot(geometry, start);
+            if let Some(slot) = self.take_slot_at(geometry, zspage, slot) {
+                return Some(slot);
+            }
+            Self::no_slot(self.class, &self.lists, zspage);
+            to.move_to(others()?);
+        }
     }
 }

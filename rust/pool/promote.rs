@@ -16,7 +16,10 @@ use super::{
 };
 use crate::kapi::sched::cond_resched;
 use crate::logic::conv::u32_to_usize;
-use crate::object::zspage::{Doomed, Zspage};
+use crate::object::{
+    room::Room,
+    zspage::{Doomed, Zspage},
+};
 use crate::zpdesc_rs::{PAGE_SHIFT, PAGE_SIZE};
 use core::sync::atomic::Ordering;
 
@@ -102,24 +105,29 @@ impl ClassGuard<'_> {
     /// many, and the zspage if there are no others in it.
     fn promote(&self, to: &ClassGuard<'_>, most: usize) -> (usize, Option<Emptied>) {
         let geometry = self.class.geometry();
-        let Some(zspage) = self.promotable() else {
+        let (Some(zspage), Some(fullest)) = (self.promotable(), to.lists.fullest()) else {
             return (0, None);
         };
+        let mut room = Room::new(fullest);
         let kept = zspage.pages().saturating_sub(1);
         let mut moved: usize = 0;
         for object in Self::beyond(zspage, geometry, kept).take(most) {
-            let Some(room) = to.lists.fullest() else {
-                break;
-            };
-            let size = u32_to_usize(geometry.size);
             let release = || zspage.slots().release(object.start);
-            let done = to.move_here(&object, size, room, release);
-            to.lists.relist(room, to.class.geometry());
-            if !done {
+            let others = || to.lists.fullest();
+            let size = geometry.size;
+            if !to.move_object(
+                to.class.geometry(),
+                &object,
+                size,
+                &mut room,
+                others,
+                release,
+            ) {
                 break;
             }
             moved = moved.wrapping_add(1);
         }
+        to.lists.relist(room.zspage(), to.class.geometry());
         self.objects_changed(moved.wrapping_neg());
         to.objects_changed(moved);
         if zspage.slots().is_empty() {

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::logic::{conv::u16_to_usize, size_class::Geometry};
 use crate::object::{
+    room::Room,
     tail::HeldTail,
     zspage::{Objects, Zspage},
 };
@@ -45,7 +46,9 @@ impl ClassGuard<'_> {
         let short = self.shrinkable().filter(|_| may)?;
         let to = self.lists.fullest_but(short)?;
         let mut budget = BUDGET;
-        let left = (self.staying(short) == 0).then(|| self.empty(short, to, &mut budget))?;
+        let mut to = Room::new(to);
+        let left = (self.staying(short) == 0).then(|| self.empty(short, &mut to, &mut budget))?;
+        self.lists.relist(to.zspage(), self.class.geometry());
         if left == Left::Nothing {
             progress.emptied.add(self.remove(short));
         } else if budget == BUDGET {
@@ -114,22 +117,27 @@ impl ClassGuard<'_> {
         zspage: &Zspage<SizeClass>,
         left: &mut usize,
     ) -> bool {
-        objects.all(|object| {
+        let geometry = self.class.geometry();
+        let itself = || zspage.slots().next().map(|_| zspage);
+        let others = || self.lists.fullest_but(zspage).or_else(itself);
+        let mut to = Room::new(others().unwrap_or(zspage));
+        let moved = objects.all(|object| {
             let Some(less) = left.checked_sub(1) else {
                 return false;
             };
-            let to = match self.lists.fullest_but(zspage) {
-                Some(other) => other,
-                None if zspage.slots().next().is_some() => zspage,
-                None => return false,
-            };
-            let moved = self.move_object(&object, to, || zspage.slots().release_unlinked());
-            self.lists.relist(to, self.class.geometry());
+            if core::ptr::eq(to.zspage(), zspage) && itself().is_none() {
+                return false;
+            }
+            let release = || zspage.slots().release_unlinked();
+            let moved =
+                self.move_object(geometry, &object, geometry.size, &mut to, others, release);
             if moved {
                 *left = less;
             }
             moved
-        })
+        });
+        self.lists.relist(to.zspage(), geometry);
+        moved
     }
 
     /// The objects of a zspage that have a byte beyond its first `kept` pages.
