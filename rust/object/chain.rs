@@ -32,7 +32,7 @@ pub(super) struct Chain {
 unsafe impl Send for Chain {}
 
 /// The first page of a chain: its physical address in bytes. The bits below a page's size hold the
-/// number of pages, [`RANGE`](Self::RANGE) and [`HUGE`](Self::HUGE).
+/// number of pages, [`RANGE`](Self::RANGE), [`HUGE`](Self::HUGE) and [`HELD`](Self::HELD).
 #[derive(Clone, Copy)]
 struct First(u64);
 
@@ -41,6 +41,8 @@ impl First {
     const RANGE: u64 = 1;
     /// The page holds one huge object: there is no link, but a header in its place.
     const HUGE: u64 = 2;
+    /// The pages are held for good.
+    const HELD: u64 = 4;
     /// There are no pages any more.
     const NONE: Self = Self(0);
     /// Where the number of pages lies.
@@ -72,6 +74,18 @@ impl First {
     #[inline(always)]
     fn is_huge(self) -> bool {
         self.0 & Self::HUGE != 0
+    }
+
+    /// The pages are held for good.
+    #[inline(always)]
+    fn is_held(self) -> bool {
+        self.0 & Self::HELD != 0
+    }
+
+    /// The same chain, its pages held for good.
+    #[inline(always)]
+    fn held(self) -> Self {
+        Self(self.0 | Self::HELD)
     }
 
     /// The same page of a chain that is no range any more.
@@ -183,6 +197,7 @@ impl Chain {
     }
 
     /// Its pages.
+    #[inline(always)]
     pub(super) fn pages(&self) -> usize {
         self.first.get().pages()
     }
@@ -292,8 +307,8 @@ impl Chain {
         next
     }
 
-    /// Takes the pages from place `kept` on out, one at least of which stays, and one leaves. The
-    /// class's lock is held.
+    /// Takes the pages from place `kept` on out, one at least of which stays, and one leaves: these are all
+    /// held, for good. The class's lock is held, too.
     pub(super) fn split_off(&self, kept: usize) -> Option<Self> {
         let last = self.page(kept.checked_sub(1)?);
         let tail = last.next()?;
@@ -304,7 +319,7 @@ impl Chain {
         let range = kept == 1 || was.range().is_some();
         self.first.set(First::new(self.first(), kept, range, false));
         Some(Self {
-            first: Cell::new(First::new(tail, gone, false, false)),
+            first: Cell::new(First::new(tail, gone, false, false).held()),
         })
     }
 
@@ -344,35 +359,39 @@ impl Chain {
         self.iter().skip(from).for_each(Zpdesc::let_go);
     }
 
-    /// Its pages were freed already.
+    /// From now on the pages, all held by [`Self::try_hold`], are never let go of: they are only freed.
     #[inline(always)]
-    pub(super) fn is_freed(&self) -> bool {
-        self.first.get().pages() == 0
+    pub(super) fn keep_held(&self) {
+        self.first.set(self.first.get().held());
     }
 
-    /// Frees the pages, all held by [`Self::try_hold`], and counts them as gone. None are left.
+    /// Gives the pages back, which are held for good or not movable yet, and counts them as gone. None are
+    /// left.
     ///
     /// Any context that may free pages, not under a class's lock.
     #[inline(always)]
-    pub(super) fn free_held(&self, gone: &mut Counted) {
-        self.free(gone, Zpdesc::retire);
-    }
-
-    /// Gives back the pages, which are unmovable once `prepare` has seen them. None are left.
-    #[inline(always)]
-    fn free(&self, gone: &mut Counted, prepare: impl Fn(&Zpdesc)) {
+    pub(super) fn free(&self, gone: &mut Counted) {
         let chain = self.first.replace(First::NONE);
         // SAFETY: The first page of a chain that has pages is ours, by the invariant.
         let mut next: Option<&Zpdesc> =
             (chain.pages() != 0).then(|| unsafe { Zpdesc::from_phys(chain.phys()) });
         while let Some(zpdesc) = next {
             next = if chain.is_huge() { None } else { zpdesc.next() };
-            prepare(zpdesc);
+            if chain.is_held() {
+                zpdesc.retire();
+            }
             gone.add(zpdesc, -1);
             zpdesc.reset();
             // SAFETY: The chain was the only owner, by the invariant, and the page is reset.
             unsafe { zpdesc.free() };
         }
+    }
+
+    /// [`Self::free`] for one that is dropped.
+    #[cold]
+    #[inline(never)]
+    fn free_alone(&self) {
+        self.free(&mut Counted::new());
     }
 }
 
@@ -421,12 +440,11 @@ impl Drop for Counted {
 }
 
 impl Drop for Chain {
-    /// Gives the pages back, if there are any left; they are unmovable. Any context that may free pages,
-    /// not under a class's lock.
+    /// As [`Chain::free`], if there are pages left.
     #[inline(always)]
     fn drop(&mut self) {
-        if !self.is_freed() {
-            self.free(&mut Counted::new(), |_| ());
+        if self.pages() != 0 {
+            self.free_alone();
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The last pages of a zspage: they may leave it, and come back.
 
 use super::{
-    chain::{Chain, Counted},
+    chain::Chain,
     migrate::{Migrate, Movable},
     slot::Slot,
     zspage::{first_object, Zspage},
@@ -89,12 +89,6 @@ impl Tail {
     /// Pages that it has.
     pub(crate) fn pages(&self) -> usize {
         self.0.pages()
-    }
-}
-
-impl Drop for Tail {
-    fn drop(&mut self) {
-        self.0.free_held(&mut Counted::new());
     }
 }
 

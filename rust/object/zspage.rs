@@ -155,6 +155,7 @@ impl<Owner: Sync> Doomed<Owner> {
     /// If it succeeds the zspage must be taken off its list, and be used no more.
     pub(super) unsafe fn try_new(zspage: &Zspage<Owner>) -> Result<Self, ZpdescRef> {
         zspage.chain.try_hold(0).map_err(Zpdesc::get)?;
+        zspage.chain.keep_held();
         // SAFETY: It came from a `ZspageBox`, and goes off its list, by this function's contract.
         Ok(Self(unsafe { SlabBox::from_raw(NonNull::from(zspage)) }))
     }
@@ -167,16 +168,7 @@ impl<Owner: Sync> Doomed<Owner> {
     /// Frees several, whose pages are counted together. As dropping each.
     pub(crate) fn free_all(zspages: impl Iterator<Item = Self>) {
         let mut gone = Counted::new();
-        zspages.for_each(|zspage| zspage.0.chain.free_held(&mut gone));
-    }
-}
-
-impl<Owner> Drop for Doomed<Owner> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        if !self.0.chain.is_freed() {
-            self.0.chain.free_held(&mut Counted::new());
-        }
+        zspages.for_each(|zspage| zspage.0.chain.free(&mut gone));
     }
 }
 

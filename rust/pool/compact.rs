@@ -7,9 +7,9 @@
 //! It is done when it is asked for, when memory runs short, and in the background when frees have
 //! left a class [sparse](crate::logic::stats::ClassCount::sparse_below).
 //!
-//! Class by class, with no lock for the pool, in steps: the class's lock is dropped after each
-//! emptied zspage and after [`BUDGET`] objects, so nobody waits long for it. A zspage is passed over
-//! when an object in use is met; mappers are never waited for.
+//! Class by class, with no lock for the pool, in steps: the class's lock is dropped after [`OBJECTS`]
+//! objects or [`BYTES`] bytes, so nobody waits long for it. A zspage is passed over when an object in use
+//! is met; mappers are never waited for.
 
 use super::{
     class::{ClassGuard, Emptied, SizeClass},
@@ -19,7 +19,11 @@ use crate::kapi::{
     sched::{cond_resched, MoverGuard},
     shrinker::Shrink,
 };
-use crate::logic::{conv::u16_to_usize, header::Header, size_class::Geometry};
+use crate::logic::{
+    conv::{u16_to_usize, u32_to_usize},
+    header::Header,
+    size_class::Geometry,
+};
 use crate::object::{
     room::Room,
     slot::Slot,
@@ -29,8 +33,16 @@ use crate::object::{
 use crate::zpdesc_rs::PAGE_SHIFT;
 use core::sync::atomic::Ordering;
 
-/// Most objects that are moved before the class's lock is dropped.
-pub(super) const BUDGET: usize = 64;
+/// Most objects that are moved before a class's lock is dropped.
+const OBJECTS: usize = 64;
+/// Most bytes that are moved before a class's lock is dropped, if there is more than one object.
+const BYTES: usize = 64 << 10;
+
+/// Objects of a class that may be moved before its lock is dropped.
+pub(super) fn budget(geometry: &Geometry) -> usize {
+    let objects = BYTES.checked_div(u32_to_usize(geometry.size));
+    objects.unwrap_or(0).clamp(1, OBJECTS)
+}
 
 /// How far compaction of one class has come.
 #[derive(Default)]
@@ -97,6 +109,7 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Adds a zspage. There are fewer than [`BATCH`].
+    #[inline(always)]
     pub(super) fn add(&mut self, emptied: Emptied) {
         match (emptied, self.zspages.get_mut(self.len)) {
             (Ok(zspage), Some(place)) => {
@@ -209,8 +222,8 @@ impl Shrink for Pool {
 }
 
 impl ClassGuard<'_> {
-    /// Moves objects out of the emptiest zspages, at most [`BUDGET`], to win `target` pages; if there
-    /// are no zspages to move between, one is shortened.
+    /// Moves objects out of the emptiest zspages, as many as the [`budget`] allows, to win `target` pages;
+    /// if there are no zspages to move between, one is shortened.
     fn compact(&self, progress: &mut Progress, target: usize) -> Step {
         if progress.short == Short::Emptied {
             if let Some(step) = self.empty_short(progress) {
@@ -228,7 +241,7 @@ impl ClassGuard<'_> {
         let geometry = self.class.geometry();
         let objs = u16_to_usize(geometry.objs);
         let mut free = self.class.count().free(geometry);
-        let mut budget = BUDGET;
+        let mut budget = budget(geometry);
         let emptied = &mut progress.emptied;
         loop {
             match self.empty(from, &mut to, &mut budget) {

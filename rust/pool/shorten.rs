@@ -9,7 +9,7 @@
 
 use super::{
     class::{overwritten, ClassGuard, SizeClass},
-    compact::{Left, Progress, Short, Step, BUDGET},
+    compact::{budget, Left, Progress, Short, Step},
 };
 use crate::logic::{conv::u16_to_usize, size_class::Geometry};
 use crate::object::{
@@ -45,13 +45,14 @@ impl ClassGuard<'_> {
         progress.short = Short::Stays;
         let short = self.shrinkable().filter(|_| may)?;
         let to = self.lists.fullest_but(short)?;
-        let mut budget = BUDGET;
+        let all = budget(self.class.geometry());
+        let mut budget = all;
         let mut to = Room::new(to);
         let left = (self.staying(short) == 0).then(|| self.empty(short, &mut to, &mut budget))?;
         self.lists.relist(to.zspage(), self.class.geometry());
         if left == Left::Nothing {
             progress.emptied.add(self.remove(short));
-        } else if budget == BUDGET {
+        } else if budget == all {
             return None;
         }
         progress.short = Short::Emptied;
@@ -75,8 +76,8 @@ impl ClassGuard<'_> {
         slots.inuse().saturating_sub(elsewhere)
     }
 
-    /// Frees all pages of a zspage but the first `kept`, if there are more; or moves [`BUDGET`] of the
-    /// objects there, if that is not all.
+    /// Frees all pages of a zspage but the first `kept`, if there are more; or moves objects from
+    /// there, as many as the [`budget`] allows, if that is not all.
     fn shorten_to(&self, zspage: &Zspage<SizeClass>, kept: usize) -> Step {
         let geometry = self.class.geometry();
         let Some(tail) = HeldTail::new(zspage, kept) else {
@@ -87,7 +88,7 @@ impl ClassGuard<'_> {
         let staying = usize::from(zspage.link_free_slots(geometry, end));
         let going = Self::beyond(zspage, geometry, kept);
         let found = staying.saturating_add(going.clone().count());
-        let mut left = BUDGET;
+        let mut left = budget(geometry);
         // Otherwise memory was written to that is no object's.
         if found == usize::from(zspage.slots().inuse()) && self.clear(going, zspage, &mut left) {
             if let Some(tail) = self.cut(tail) {
