@@ -8,6 +8,7 @@
 #include <linux/kthread.h>
 #include <linux/pagemap.h>
 #include "mapper.h"
+#include "mover.h"
 #include "suites.h"
 #include "support.h"
 
@@ -110,6 +111,8 @@ struct row {
 	unsigned long *handles;
 	unsigned int count;
 	size_t size;
+	/* Of a zspage. */
+	unsigned long pages;
 };
 
 static void make_row(struct kunit *test, struct row *row, const char *name, size_t size,
@@ -344,6 +347,63 @@ static void neighbours_share_a_page(struct kunit *test)
 	drop_row(test, &large);
 }
 
+/* Fills a zspage, whose pages are not adjacent then. */
+static void fill_zspage(struct kunit *test, struct row *row)
+{
+	unsigned int most = row->count;
+	unsigned long pages;
+
+	row->count = 0;
+	do {
+		KUNIT_ASSERT_LT(test, row->count, most);
+		row_add(test, row, row->count++);
+		pages = zsrs_get_total_pages(row->pool);
+		if (row->count == 1)
+			row->pages = pages;
+	} while (pages == row->pages);
+	row_remove(row, --row->count);
+	for (most = 0; most < row->count; most++)
+		zsrs_move_object(row->pool, row->handles[most]);
+}
+
+/*
+ * An object moves to each slot of a zspage of larger slots, also to those that end
+ * on another page: where the object ends may be on the one or the other.
+ */
+static void neighbours_across_pages(struct kunit *test)
+{
+	enum { SIZES = 256, OBJECTS_IN_ZSPAGE = 64 };
+	const char *name = "across_pages";
+	unsigned int split = 0, i, k;
+
+	for (i = SIZES / 4; i < SIZES * 3 / 4; i++) {
+		struct row small, large;
+		long before, after;
+
+		make_row(test, &large, name, PAGE_SIZE * i / SIZES, OBJECTS_IN_ZSPAGE);
+		fill_zspage(test, &large);
+		small = large;
+		small.size = large.size - PAGE_SIZE / 64;
+		small.count = 1;
+		small.handles = kunit_kcalloc(test, 1, sizeof(*small.handles), GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, small.handles);
+		for (k = 0; k < large.count; k++) {
+			row_remove(&large, k);
+			row_add(test, &small, 0);
+			before = zsrs_pool_number(name, "objects_promoted");
+			zsrs_compact(small.pool);
+			after = zsrs_pool_number(name, "objects_promoted");
+			split += after > before && !zsrs_page_of(small.pool, small.handles[0]);
+			row_check(test, &small);
+			row_remove(&small, 0);
+			row_add(test, &large, k);
+		}
+		drop_row(test, &large);
+	}
+	kunit_info(test, "%u objects moved to slots on two pages", split);
+	KUNIT_EXPECT_GE(test, split, 50u);
+}
+
 static void half_freed(struct kunit *test)
 {
 	struct holes holes;
@@ -557,6 +617,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(last_page_in_use),
 	KUNIT_CASE(last_page_locked),
 	KUNIT_CASE(neighbours_share_a_page),
+	KUNIT_CASE(neighbours_across_pages),
 	KUNIT_CASE(half_freed),
 	KUNIT_CASE(again_and_again),
 	KUNIT_CASE(two_compact),
