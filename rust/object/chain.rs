@@ -406,7 +406,7 @@ pub(super) struct Counted {
 
 impl Counted {
     /// None yet.
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             zone: None,
             pages: 0,

@@ -189,12 +189,15 @@ impl Pool {
 
     /// Frees zspages that were emptied. Returns their pages.
     fn free_emptied(&'static self, emptied: &mut Batch) -> usize {
-        let pages = core::mem::take(&mut emptied.pages);
         if core::mem::take(&mut emptied.locked) {
             self.keeper.schedule(self);
         }
-        self.zspages_closed(core::mem::take(&mut emptied.len), pages);
-        Doomed::free_all(emptied.zspages.iter_mut().map_while(Option::take));
+        let zspages = core::mem::take(&mut emptied.len);
+        let pages = core::mem::take(&mut emptied.pages);
+        if zspages != 0 {
+            self.zspages_closed(zspages, pages);
+            Doomed::free_all(emptied.zspages.iter_mut().map_while(Option::take));
+        }
         pages
     }
 
