@@ -148,7 +148,15 @@ impl SizeClass {
     /// Compacting it is worth while at once. Without the lock: true a moment ago.
     #[inline(always)]
     pub(super) fn is_sparse(&self) -> bool {
-        self.inuse.load(Ordering::Relaxed) < self.sparse_below.load(Ordering::Relaxed)
+        self.objects_wanting() != 0
+    }
+
+    /// How many objects more it would take for the class not to be sparse. Without the lock, as
+    /// [`Self::is_sparse`].
+    #[inline(always)]
+    pub(super) fn objects_wanting(&self) -> usize {
+        let sparse_below = self.sparse_below.load(Ordering::Relaxed);
+        sparse_below.saturating_sub(self.inuse.load(Ordering::Relaxed))
     }
 
     /// Its zspages and objects. Without the lock: they may be from different moments.

@@ -160,8 +160,11 @@ impl Pool {
 
     /// Compacts a class until it is not sparse any more.
     pub(super) fn compact_sparse(&'static self, class: &SizeClass) {
-        // It is looked at again after each zspage.
-        let pages = self.compact_while(class, |_| usize::from(class.is_sparse()));
+        let pages = self.compact_while(class, |_| {
+            // As many free slots less are as good as objects more.
+            let slots = u16::try_from(class.objects_wanting()).unwrap_or(u16::MAX);
+            class.geometry().pages_for(PAGE_SHIFT, slots)
+        });
         // Relaxed: a statistic.
         self.pages_tidied.fetch_add(pages, Ordering::Relaxed);
     }
