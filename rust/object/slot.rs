@@ -119,12 +119,12 @@ impl Slot<'_> {
     /// The word of an object that is in this slot now; `word` says where it was.
     #[inline(always)]
     pub(crate) fn word(&self, word: Word) -> Word {
-        word.moved(self.place, self.is_split())
+        word.moved(self.phys(), self.is_split())
     }
 
     /// Address of the contents of the object in this slot, not of a huge one.
     #[inline(always)]
-    fn start(self) -> usize {
+    fn contents_at(self) -> usize {
         addr_of(self.header).wrapping_add(HEADER_SIZE)
     }
 
@@ -133,14 +133,14 @@ impl Slot<'_> {
     #[inline(always)]
     pub(super) fn contents(self, size: usize) -> Option<Pieces> {
         let len = size.checked_sub(HEADER_SIZE)?;
-        let start = NonNull::new(ptr_at::<u8>(self.start()))?;
+        let start = NonNull::new(ptr_at::<u8>(self.contents_at()))?;
         if !self.is_split() {
             // SAFETY: The slot is one range of our pages, by the invariant.
             return Some(unsafe { Pieces::one(start, len) });
         }
         // Up to the end of the page, which no header is at: slots begin at multiples of 16 bytes. What
         // lies in a larger slot may end before.
-        let first = len.min(self.start().wrapping_neg() & (PAGE_SIZE - 1));
+        let first = len.min(self.contents_at().wrapping_neg() & (PAGE_SIZE - 1));
         // SAFETY: It begins on a page of ours, by the invariant.
         let second = unsafe { Zpdesc::from_phys(self.phys()) }.next()?.address();
         // SAFETY: The slot goes on to the end of this page, by the invariant.
@@ -160,7 +160,10 @@ impl Slot<'_> {
             return self.copy_pieces_to(to, size);
         }
         let len = size.wrapping_sub(HEADER_SIZE);
-        let (from, to) = (ptr_at::<u8>(self.start()), ptr_at::<u8>(to.start()));
+        let (from, to) = (
+            ptr_at::<u8>(self.contents_at()),
+            ptr_at::<u8>(to.contents_at()),
+        );
         // SAFETY: Each slot is one range of our pages, by the invariant, and they are distinct. Nobody
         // else uses the object, and none has the other slot yet.
         unsafe { copy_nonoverlapping(from, to, len) };

@@ -126,6 +126,8 @@ impl ClassGuard<'_> {
             let Some(less) = left.checked_sub(1) else {
                 return false;
             };
+            // Its other free slots are on no list now, so it is not to be asked for one: it would look as
+            // if its memory was overwritten.
             if core::ptr::eq(to.zspage(), zspage) && itself().is_none() {
                 return false;
             }

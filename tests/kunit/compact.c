@@ -111,8 +111,6 @@ struct row {
 	unsigned long *handles;
 	unsigned int count;
 	size_t size;
-	/* Of a zspage. */
-	unsigned long pages;
 };
 
 static void make_row(struct kunit *test, struct row *row, const char *name, size_t size,
@@ -350,20 +348,19 @@ static void neighbours_share_a_page(struct kunit *test)
 /* Fills a zspage, whose pages are not adjacent then. */
 static void fill_zspage(struct kunit *test, struct row *row)
 {
-	unsigned int most = row->count;
+	unsigned int most = row->count, i;
 	unsigned long pages;
 
-	row->count = 0;
-	do {
+	row_add(test, row, 0);
+	row->count = 1;
+	pages = zsrs_get_total_pages(row->pool);
+	while (zsrs_get_total_pages(row->pool) == pages) {
 		KUNIT_ASSERT_LT(test, row->count, most);
 		row_add(test, row, row->count++);
-		pages = zsrs_get_total_pages(row->pool);
-		if (row->count == 1)
-			row->pages = pages;
-	} while (pages == row->pages);
+	}
 	row_remove(row, --row->count);
-	for (most = 0; most < row->count; most++)
-		zsrs_move_object(row->pool, row->handles[most]);
+	for (i = 0; i < row->count; i++)
+		zsrs_move_object(row->pool, row->handles[i]);
 }
 
 /*
