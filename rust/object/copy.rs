@@ -5,52 +5,29 @@
 //! Objects are raw memory, uninitialised and shared with whoever mapped them. Nothing here makes a
 //! Rust slice of them.
 
-use core::ptr::{copy_nonoverlapping, NonNull};
+use core::{
+    ops::Range,
+    ptr::{copy_nonoverlapping, NonNull},
+};
 
-/// Some bytes that follow each other.
-#[derive(Clone, Copy)]
-struct Run {
-    /// The first.
-    start: NonNull<u8>,
-    /// How many.
-    len: usize,
-}
-
-impl Run {
-    /// Copies these bytes to `to`, as many as both have. Returns how many.
-    #[inline(always)]
-    fn copy_to(self, to: Self) -> usize {
-        let len = self.len.min(to.len);
-        // SAFETY: Both have `len` bytes, and by the invariant of `Pieces` nobody else accesses
-        // them. They do not overlap: slots and buffers are distinct.
-        unsafe { copy_nonoverlapping(self.start.as_ptr(), to.start.as_ptr(), len) };
-        len
-    }
-
-    /// The run without its first `len` bytes, which it has.
-    #[inline(always)]
-    fn skip(self, len: usize) -> Self {
-        Self {
-            // SAFETY: By the invariant of `Pieces`, the run lies in memory, none of which is at 0.
-            start: unsafe { NonNull::new_unchecked(self.start.as_ptr().wrapping_add(len)) },
-            len: self.len.wrapping_sub(len),
-        }
-    }
-}
-
-/// The bytes of an object's contents, or of a buffer for them: one run, or two if the object lies in
-/// two separate pages.
+/// The bytes of an object's contents, or of a buffer for them: in one range, or in two if the object lies
+/// in two separate pages.
 ///
 /// # Invariants
 ///
-/// The runs lie in memory of ours that nobody else accesses meanwhile: the LOCK of the object's
-/// word is held, or no word leads there yet, or the buffer's lock is held.
+/// The bytes before `cut` lie at `head`, the others, up to `len`, at `tail`: in memory of ours that nobody
+/// else accesses meanwhile. The LOCK of the object's word is held, or no word leads there yet, or the
+/// buffer's lock is held.
 #[derive(Clone, Copy)]
 pub(super) struct Pieces {
-    /// Where they begin.
-    head: Run,
-    /// Where they go on; empty if they do not.
-    tail: Run,
+    /// Where the first byte lies.
+    head: NonNull<u8>,
+    /// Where the first byte would lie if those from `cut` on were not apart from it.
+    tail: *mut u8,
+    /// How many lie in the first range.
+    cut: usize,
+    /// How many there are.
+    len: usize,
 }
 
 impl Pieces {
@@ -63,12 +40,14 @@ impl Pieces {
     pub(super) unsafe fn one(start: NonNull<u8>, len: usize) -> Self {
         // INVARIANT: the caller's promise.
         Self {
-            head: Run { start, len },
-            tail: Run { start, len: 0 },
+            head: start,
+            tail: start.as_ptr(),
+            cut: len,
+            len,
         }
     }
 
-    /// The bytes of `self`, and then `len` more from `start`.
+    /// The bytes of `self`, which are in one range, and then `len` more from `start`.
     ///
     /// # Safety
     ///
@@ -77,35 +56,41 @@ impl Pieces {
     pub(super) unsafe fn and(self, start: NonNull<u8>, len: usize) -> Self {
         // INVARIANT: the caller's promise.
         Self {
-            head: self.head,
-            tail: Run { start, len },
+            tail: start.as_ptr().wrapping_sub(self.len),
+            len: self.len.wrapping_add(len),
+            ..self
         }
     }
 
-    /// Drops the first `len` bytes, of the head.
+    /// Where a byte lies.
     #[inline(always)]
-    fn skip(self, len: usize) -> Self {
-        if len < self.head.len {
-            let head = self.head.skip(len);
-            return Self { head, ..self };
-        }
-        Self {
-            head: self.tail,
-            tail: self.tail.skip(self.tail.len),
-        }
+    fn at(self, offset: usize) -> *mut u8 {
+        let range = if offset < self.cut {
+            self.head.as_ptr()
+        } else {
+            self.tail
+        };
+        range.wrapping_add(offset)
     }
 
     /// Copies these bytes to `to`, as many as both have.
     #[inline(always)]
     pub(super) fn copy_to(self, to: Self) {
-        let (mut from, mut to) = (self, to);
-        // Each run ends where the one or the other of them does: at most three.
-        loop {
-            let len = from.head.copy_to(to.head);
-            (from, to) = (from.skip(len), to.skip(len));
-            if from.head.len == 0 || to.head.len == 0 {
-                return;
-            }
+        let len = self.len.min(to.len);
+        let (near, far) = (self.cut.min(to.cut), self.cut.max(to.cut).min(len));
+        self.copy_range(to, 0..near);
+        self.copy_range(to, near..far);
+        self.copy_range(to, far..len);
+    }
+
+    /// Copies some of these bytes, which both have in one range, if there are any.
+    #[inline(always)]
+    fn copy_range(self, to: Self, bytes: Range<usize>) {
+        let Range { start, end } = bytes;
+        if start < end {
+            // SAFETY: Both have these bytes, and by the invariant nobody else accesses them. They do not
+            // overlap: slots and buffers are distinct.
+            unsafe { copy_nonoverlapping(self.at(start), to.at(start), end.wrapping_sub(start)) };
         }
     }
 }
