@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Runs the tests: lint, host tests, KUnit suites and VM tests.
 
-Names are paths: lint/..., host/..., kunit/FLAVOUR/SUITE/CASE,
-vm/FLAVOUR/SCRIPT, boot/..., runner/... A PATTERN selects the tests whose name
-contains it. Outputs are kept in out/test, kernel logs in out/vm. With --soak
+Names are paths: lint, atomics, host/..., kunit/FLAVOUR/SUITE/CASE,
+vm/FLAVOUR/SCRIPT, boot/..., gate/..., runner/... A PATTERN selects the tests
+whose name contains it. Outputs are kept in out/test, kernel logs in out/vm. With --soak
 there are tests on further kernels too, and the storms last longer.
 
 Environment: STORM_S (seconds of each storm, 60; 600 with --soak), JOBS, TIMEOUT_SCALE
@@ -307,6 +307,9 @@ KUNIT_SHORT = {"normal": "--storm 10", "debug": "--without versus"}
 # The suites count in pages, whatever size these have.
 KUNIT_MEMORY = {"arm64_64k": "6G"}
 
+# Files in tests/vm that tests source.
+SOURCED = ("lib.sh", "moving_lib.sh", "writeback_lib.sh")
+
 KNOWN_OPTIONS = {
     "flavours",
     "soak",
@@ -328,9 +331,11 @@ def longer_storms() -> float:
 def vm_jobs(flavour: str, whole: bool) -> Iterator[Job]:
     """The test scripts in tests/vm that name this flavour: `flavours`, if whole also `soak`."""
     for script in sorted((ROOT / "tests/vm").glob("*.sh")):
+        if script.name in SOURCED:
+            continue
         options = header_of(script)
         if not options:
-            continue
+            sys.exit(f"{script}: no '# vm:' line")
         named = options.get("flavours", "normal").split(",")
         extra = options.get("soak", "").split(",")
         if unknown := {*named, *extra} - {"", *FLAVOURS, *SOAK_FLAVOURS}:
@@ -352,41 +357,36 @@ def jobs(soak: bool, whole: bool) -> Iterator[Job]:
 
     With `soak` on all kernels; if `whole` also what make test leaves to make soak.
     """
-    if (SCRIPTS / "lint").exists():
-        yield Job(
-            "lint",
-            run_command,
-            "normal",
-            modules=False,
-            limit=600,
-            options={"command": "scripts/lint"},
-        )
-    if (ROOT / "tests/lint/atomics").exists():
-        module = OUT / "build/normal/zsmalloc-rs.ko"
-        yield Job(
-            "atomics",
-            run_command,
-            "normal",
-            limit=60,
-            options={"command": f"tests/lint/atomics {shlex.quote(str(module))}"},
-        )
+    yield Job(
+        "lint",
+        run_command,
+        "normal",
+        modules=False,
+        limit=600,
+        options={"command": "scripts/lint"},
+    )
+    module = OUT / "build/normal/zsmalloc-rs.ko"
+    yield Job(
+        "atomics",
+        run_command,
+        "normal",
+        limit=60,
+        options={"command": f"tests/lint/atomics {shlex.quote(str(module))}"},
+    )
     manifest = ROOT / "tests/host/Cargo.toml"
-    if manifest.exists():
-        test = (
-            f"cargo test --locked --manifest-path {manifest} --release --no-fail-fast --target-dir"
-        )
-        yield Job(
-            "host/release",
-            run_cargo,
-            group=True,
-            limit=1200,
-            options={"command": f"{test} {OUT}/host"},
-        )
-        # A target folder of its own: another cfg would rebuild everything each time.
-        loom = {"command": f"{test} {OUT}/loom --test loom", "rustflags": "--cfg loom"}
-        yield Job("host/loom", run_cargo, group=True, limit=1200, options=loom)
+    test = f"cargo test --locked --manifest-path {manifest} --release --no-fail-fast --target-dir"
+    yield Job(
+        "host/release",
+        run_cargo,
+        group=True,
+        limit=1200,
+        options={"command": f"{test} {OUT}/host"},
+    )
+    # A target folder of its own: another cfg would rebuild everything each time.
+    loom = {"command": f"{test} {OUT}/loom --test loom", "rustflags": "--cfg loom"}
+    yield Job("host/loom", run_cargo, group=True, limit=1200, options=loom)
     for flavour in FLAVOURS + (SOAK_FLAVOURS if soak else ()):
-        if flavour != "builtin" and (ROOT / "tests/kunit").exists():
+        if flavour != "builtin":
             limit = (600 if flavour == "normal" else 1500) + longer_storms()
             arguments = "" if whole else KUNIT_SHORT.get(flavour, "")
             options = {"arguments": arguments}
@@ -397,7 +397,7 @@ def jobs(soak: bool, whole: bool) -> Iterator[Job]:
             )
         yield from vm_jobs(flavour, whole)
         for name, path in (("boot", "tests/vm/boot/run"), ("gate", "tests/bench/gate/run")):
-            if flavour == "normal" and (ROOT / path).exists():
+            if flavour == "normal":
                 yield Job(
                     f"{name}/{flavour}",
                     run_program,

@@ -255,7 +255,8 @@ static struct spanning spanning_objects(struct kunit *test, bool scatter)
 	struct zsrs_contents *contents = zsrs_contents_new(3);
 	unsigned long *handles = vcalloc(COUNT, sizeof(*handles));
 	unsigned int i, in_place = 0, spanning = 0, split = 0, bad = 0, nulls = 0;
-	const void *buffer = NULL;
+	unsigned int one, other;
+	const void *buffer;
 
 	KUNIT_ASSERT_NOT_NULL(test, contents);
 	KUNIT_ASSERT_NOT_NULL(test, handles);
@@ -267,19 +268,8 @@ static struct spanning spanning_objects(struct kunit *test, bool scatter)
 		zsrs_move_object(pool, handles[i]);
 	KUNIT_ASSERT_EQ_MSG(test, bad, 0, "objects could not be mapped");
 
-	/* The buffer's address is the one that two objects have. */
 	migrate_disable();
-	for (i = 0; i < COUNT && !buffer; i++) {
-		const void *first = zsrs_map_object(pool, handles[i], ZSRS_MM_RO);
-		unsigned int j;
-
-		zsrs_unmap_object(pool, handles[i]);
-		for (j = i + 1; j < min(i + 12, (unsigned int)COUNT) && !buffer; j++) {
-			if (zsrs_map_object(pool, handles[j], ZSRS_MM_RO) == first)
-				buffer = first;
-			zsrs_unmap_object(pool, handles[j]);
-		}
-	}
+	buffer = zsrs_find_buffer(pool, handles, COUNT, &one, &other);
 	for (i = 0; i < COUNT; i++) {
 		u8 *address = zsrs_map_object(pool, handles[i], ZSRS_MM_RO);
 

@@ -5,6 +5,7 @@
  */
 
 #include <linux/completion.h>
+#include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/pagemap.h>
 #include "mapper.h"
@@ -346,19 +347,12 @@ static void neighbours_share_a_page(struct kunit *test)
 }
 
 /* Fills a zspage, whose pages are not adjacent then. */
-static void fill_zspage(struct kunit *test, struct row *row)
+static void fill_scattered(struct kunit *test, struct row *row)
 {
-	unsigned int most = row->count, i;
-	unsigned long pages;
+	unsigned int i;
 
-	row_add(test, row, 0);
-	row->count = 1;
-	pages = zsrs_get_total_pages(row->pool);
-	while (zsrs_get_total_pages(row->pool) == pages) {
-		KUNIT_ASSERT_LT(test, row->count, most);
-		row_add(test, row, row->count++);
-	}
-	row_remove(row, --row->count);
+	row->count = zsrs_fill_zspage(test, row->pool, row->contents, row->size, row->handles,
+				      row->count);
 	for (i = 0; i < row->count; i++)
 		zsrs_move_object(row->pool, row->handles[i]);
 }
@@ -378,7 +372,7 @@ static void neighbours_across_pages(struct kunit *test)
 		long before, after;
 
 		make_row(test, &large, name, PAGE_SIZE * i / SIZES, OBJECTS_IN_ZSPAGE);
-		fill_zspage(test, &large);
+		fill_scattered(test, &large);
 		small = large;
 		small.size = large.size - PAGE_SIZE / 64;
 		small.count = 1;
@@ -399,6 +393,36 @@ static void neighbours_across_pages(struct kunit *test)
 	}
 	kunit_info(test, "%u objects moved to slots on two pages", split);
 	KUNIT_EXPECT_GE(test, split, 50u);
+}
+
+/* Where frees leave holes, pages come back by themselves; unless that is turned off. */
+static void in_the_background(struct kunit *test)
+{
+	enum { SOME = 4000 };
+	const char *name = "in_the_background";
+	bool on = false;
+
+	do {
+		struct holes holes;
+		long pages;
+		int i;
+
+		KUNIT_ASSERT_EQ(test, zsrs_background_compaction(on), 0);
+		make_holes(test, &holes, name, SOME, 0);
+		for (i = 0; i < (on ? 1000 : 20); i++) {
+			pages = zsrs_pool_number(name, "pages_compacted_background");
+			if (pages)
+				break;
+			msleep(10);
+		}
+		KUNIT_EXPECT_EQ(test, zsrs_background_compaction(false), 0);
+		if (on)
+			KUNIT_EXPECT_GT(test, pages, 0l);
+		else
+			KUNIT_EXPECT_EQ(test, pages, 0l);
+		drop_holes(test, &holes);
+		on = !on;
+	} while (on);
 }
 
 static void half_freed(struct kunit *test)
@@ -615,6 +639,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(last_page_locked),
 	KUNIT_CASE(neighbours_share_a_page),
 	KUNIT_CASE(neighbours_across_pages),
+	KUNIT_CASE(in_the_background),
 	KUNIT_CASE(half_freed),
 	KUNIT_CASE(again_and_again),
 	KUNIT_CASE(two_compact),

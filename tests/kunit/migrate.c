@@ -56,23 +56,9 @@ static struct zspage *need_zspage(struct kunit *test, size_t size)
 	zspage->contents = zsrs_contents_new(15);
 	KUNIT_ASSERT_NOT_NULL(test, zspage->contents);
 	zspage->size = size;
-	/* Until an object opens a second zspage. */
-	for (;;) {
-		unsigned long handle = zsrs_malloc(zspage->pool, size, GFP_KERNEL);
-
-		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
-		if (!zspage->nr_pages)
-			zspage->nr_pages = zsrs_get_total_pages(zspage->pool);
-		if (zsrs_get_total_pages(zspage->pool) != zspage->nr_pages) {
-			zsrs_free(zspage->pool, handle);
-			break;
-		}
-		KUNIT_ASSERT_LT(test, zspage->count, (unsigned int)MOST_OBJECTS);
-		KUNIT_ASSERT_TRUE(test, zsrs_write_object(zspage->pool, handle, ZSRS_MM_WO,
-							  zspage->contents, zspage->count, size));
-		zspage->handles[zspage->count++] = handle;
-	}
-	KUNIT_ASSERT_EQ(test, zsrs_get_total_pages(zspage->pool), zspage->nr_pages);
+	zspage->count = zsrs_fill_zspage(test, zspage->pool, zspage->contents, size,
+					 zspage->handles, MOST_OBJECTS);
+	zspage->nr_pages = zsrs_get_total_pages(zspage->pool);
 	find_pages(test, zspage);
 	return zspage;
 }

@@ -270,8 +270,8 @@ static void two_split_objects(struct kunit *test)
 	enum { OBJECTS = 400, BYTES = 1700 };
 	struct neighbours *all = test->priv;
 	unsigned long *handles = kunit_kcalloc(test, OBJECTS, sizeof(*handles), GFP_KERNEL);
-	void *buffer = NULL, *first = NULL;
-	unsigned int i, j, one = 0, other = 0;
+	unsigned int i, one, other;
+	void *buffer;
 
 	KUNIT_ASSERT_NOT_NULL(test, handles);
 	for (i = 0; i < OBJECTS; i++)
@@ -279,22 +279,10 @@ static void two_split_objects(struct kunit *test)
 	for (i = 0; i < OBJECTS; i += 3)
 		zsrs_move_object(all->pool, handles[i]);
 
-	/* Split objects have the address of this CPU's buffer: the same for two. */
 	migrate_disable();
-	for (i = 0; i < OBJECTS && !buffer; i++) {
-		first = zsrs_map_object(all->pool, handles[i], ZSRS_MM_RO);
-		zsrs_unmap_object(all->pool, handles[i]);
-		for (j = i + 1; j < OBJECTS && !buffer; j++) {
-			if (zsrs_map_object(all->pool, handles[j], ZSRS_MM_RO) == first) {
-				buffer = first;
-				one = i;
-				other = j;
-			}
-			zsrs_unmap_object(all->pool, handles[j]);
-		}
-	}
+	buffer = zsrs_find_buffer(all->pool, handles, OBJECTS, &one, &other);
 	if (buffer) {
-		void *second;
+		void *first, *second;
 
 		first = zsrs_map_object(all->pool, handles[one], ZSRS_MM_WO);
 		zsrs_fill(all->contents, one, first, BYTES);

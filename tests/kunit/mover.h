@@ -34,6 +34,11 @@ static inline bool zsrs_isolate(struct page *page)
 
 	if (!get_page_unless_zero(page))
 		return false;
+	if (!zsrs_operations_of(page)) {
+		/* What others lock of it may be something else. */
+		put_page(page);
+		return false;
+	}
 	lock_page(page);
 	operations = zsrs_operations_of(page);
 	if (operations && !PageIsolated(page))

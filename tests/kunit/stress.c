@@ -10,6 +10,7 @@
 #include <linux/delay.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
+#include "mover.h"
 #include "suites.h"
 #include "support.h"
 
@@ -248,7 +249,7 @@ static void storm(struct kunit *test)
 }
 
 /* Two CPUs map the same objects: each has them alone. */
-enum { SHARED = 3, ROUNDS = 40000 };
+enum { SHARED = 3, ROUNDS = 40000, POOLS = 200, OBJECTS_OF_POOL = 50 };
 
 struct contender {
 	struct zsrs_pool *pool;
@@ -257,7 +258,8 @@ struct contender {
 	struct completion done;
 	char name[32];
 	u64 refused;
-	u64 moved;
+	/* Of the present pool, or an earlier one. */
+	struct page *pages[OBJECTS_OF_POOL];
 };
 
 static int count_up(void *data)
@@ -349,22 +351,26 @@ static int create_and_destroy(void *data)
 	struct contender *contender = data;
 	unsigned int i, j;
 
-	for (i = 0; i < 200; i++) {
+	for (i = 0; i < POOLS; i++) {
 		struct zsrs_pool *pool = zsrs_create_pool(contender->name);
-		unsigned long handles[50];
+		unsigned long handles[OBJECTS_OF_POOL];
 
 		if (!pool) {
 			contender->refused++;
 			continue;
 		}
-		for (j = 0; j < ARRAY_SIZE(handles); j++)
+		for (j = 0; j < OBJECTS_OF_POOL; j++) {
 			handles[j] = zsrs_malloc(pool, 1 + (i * 97 + j * 331) % PAGE_SIZE,
 						 GFP_KERNEL);
+			if (IS_ERR_VALUE(handles[j]))
+				contender->refused++;
+			else
+				WRITE_ONCE(contender->pages[j], zsrs_page_of(pool, handles[j]));
+		}
 		zsrs_compact(pool);
-		for (j = 0; j < ARRAY_SIZE(handles); j++)
+		cond_resched();
+		for (j = 0; j < OBJECTS_OF_POOL; j++)
 			zsrs_free(pool, handles[j]);
-		if (i % 16 == 0)
-			contender->moved += zsrs_pool_number(contender->name, "pages_migrated");
 		zsrs_destroy_pool(pool);
 		cond_resched();
 	}
@@ -372,11 +378,27 @@ static int create_and_destroy(void *data)
 	return zsrs_wait_for_stop();
 }
 
+struct pages_mover {
+	struct contender *contenders;
+	u64 moved;
+};
+
 static int move_always(void *data)
 {
+	struct pages_mover *mover = data;
+
 	while (!kthread_should_stop()) {
-		zsrs_move_pages();
-		usleep_range(500, 1000);
+		int i, j;
+
+		for (i = 0; i < WORKERS; i++) {
+			for (j = 0; j < OBJECTS_OF_POOL; j++) {
+				struct page *page = READ_ONCE(mover->contenders[i].pages[j]), *new;
+
+				if (page && !zsrs_migrate(page, MIGRATE_ASYNC, &new))
+					mover->moved++;
+			}
+			cond_resched();
+		}
 	}
 	return 0;
 }
@@ -384,17 +406,20 @@ static int move_always(void *data)
 static void pools_come_and_go(struct kunit *test)
 {
 	struct contender *contenders = kunit_kcalloc(test, WORKERS, sizeof(*contenders), GFP_KERNEL);
-	struct task_struct *mover = kthread_run(move_always, NULL, "zsrs_mover");
+	struct pages_mover mover = { .contenders = contenders };
+	struct task_struct *task;
 	int i;
 
 	KUNIT_ASSERT_NOT_NULL(test, contenders);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(mover));
 	for (i = 0; i < WORKERS; i++)
 		snprintf(contenders[i].name, sizeof(contenders[i].name), "comes_and_goes-%d", i);
+	task = kthread_run(move_always, &mover, "zsrs_mover");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
 	contend(test, contenders, create_and_destroy, "zsrs_pools");
-	kthread_stop(mover);
-	kunit_info(test, "%llu + %llu pages moved in every 16th pool", contenders[0].moved,
-		   contenders[1].moved);
+	kthread_stop(task);
+	kunit_info(test, "%llu pages moved of %d pools", mover.moved, WORKERS * POOLS);
+	if (IS_ENABLED(CONFIG_COMPACTION))
+		KUNIT_EXPECT_GT(test, mover.moved, 0ull);
 }
 
 static struct kunit_case cases[] = {

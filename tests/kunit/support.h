@@ -278,6 +278,28 @@ static inline struct page *zsrs_page_of(struct zsrs_pool *pool, unsigned long ha
 	return PageZsmalloc(page) ? page : NULL;
 }
 
+/*
+ * This CPU's bounce buffer: the address that two objects near each other have,
+ * @one and @other of @handles. NULL if there are no such. Migration is disabled.
+ */
+static inline void *zsrs_find_buffer(struct zsrs_pool *pool, const unsigned long *handles,
+				     unsigned int count, unsigned int *one, unsigned int *other)
+{
+	for (*one = 0; *one < count; ++*one) {
+		void *first = zsrs_map_object(pool, handles[*one], ZSRS_MM_RO);
+
+		zsrs_unmap_object(pool, handles[*one]);
+		for (*other = *one + 1; *other < min(*one + 12, count); ++*other) {
+			void *second = zsrs_map_object(pool, handles[*other], ZSRS_MM_RO);
+
+			zsrs_unmap_object(pool, handles[*other]);
+			if (second && second == first)
+				return first;
+		}
+	}
+	return NULL;
+}
+
 /* A number below @end. */
 static inline u32 zsrs_below(struct rnd_state *rnd, u32 end)
 {
@@ -344,6 +366,34 @@ static inline struct zsrs_pool *zsrs_need_pool(struct kunit *test, const char *n
 
 	KUNIT_ASSERT_NOT_NULL_MSG(test, pool, "no memory for pool %s", name);
 	return pool;
+}
+
+/*
+ * Fills a zspage with objects 0, 1, ... of @size bytes, and returns how many fit.
+ * The one more that opens a second zspage is freed again.
+ */
+static inline unsigned int zsrs_fill_zspage(struct kunit *test, struct zsrs_pool *pool,
+					    const struct zsrs_contents *contents, size_t size,
+					    unsigned long *handles, unsigned int most)
+{
+	unsigned long pages = 0;
+	unsigned int count = 0;
+
+	for (;;) {
+		unsigned long handle = zsrs_malloc(pool, size, GFP_KERNEL);
+
+		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
+		if (count && zsrs_get_total_pages(pool) != pages) {
+			zsrs_free(pool, handle);
+			KUNIT_ASSERT_EQ(test, zsrs_get_total_pages(pool), pages);
+			return count;
+		}
+		KUNIT_ASSERT_LT(test, count, most);
+		KUNIT_ASSERT_TRUE(test, zsrs_write_object(pool, handle, ZSRS_MM_WO, contents,
+							  count, size));
+		pages = zsrs_get_total_pages(pool);
+		handles[count++] = handle;
+	}
 }
 
 #define ZSRS_BACKGROUND "/sys/module/zsmalloc_rs/parameters/background_compaction"

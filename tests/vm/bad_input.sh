@@ -14,17 +14,15 @@ find_hog
 disk=$(swap_disk)
 
 # Parameters that cannot be: refused at loading.
-if modinfo -p "$OURS" | grep -q '^chain'; then
-	for chain in 0 3 17 -1 x 4294967304; do
-		must_fail "chain=$chain" insmod "$OURS" "chain=$chain"
-		! is_loaded zsmalloc_rs || fail "the module is loaded although chain=$chain was refused"
-	done
-	for chain in 4 16; do
-		insmod "$OURS" "chain=$chain"
-		rmmod zsmalloc_rs
-	done
-	note "chain: wrong values are refused, the limits accepted"
-fi
+for chain in 0 3 17 -1 x 4294967304; do
+	must_fail "chain=$chain" insmod "$OURS" "chain=$chain"
+	! is_loaded zsmalloc_rs || fail "the module is loaded although chain=$chain was refused"
+done
+for chain in 4 16; do
+	insmod "$OURS" "chain=$chain"
+	rmmod zsmalloc_rs
+done
+note "chain: wrong values are refused, the limits accepted"
 
 load_ours
 must_fail "loading the module twice" insmod "$OURS"
@@ -53,10 +51,13 @@ swapoff "$disk"
 wait_until 30 "zswap's old pools live on: $(ours pools)" ours_has_pools 1
 
 # debugfs files are for reading.
-for file in "$DEBUGFS"/zsmalloc_rs/*; do
-	[ -f "$file" ] || continue
+files=0
+while read -r file; do
 	cat "$file" >/dev/null || fail "$file cannot be read"
 	must_fail "writing to $file" write_to "$file" 1
-done
+	files=$((files + 1))
+done < <(find "$DEBUGFS/zsmalloc_rs" -type f)
+note "debugfs: $files files can be read, and not be written"
+[ "$files" -ge 3 ] || fail "there are only $files files, not the module's and a pool's two"
 zswap_off
 finish

@@ -19,26 +19,16 @@ disk=$(swap_disk)
 zswap_on "$ZPOOL"
 swap_on "$disk"
 
-group=$(memcg hog $((pages * 2 / 3)))
-in_memcg "$group" "$HOG" --pages $((pages / 2)) --seed 1 --seconds 3600 &
-first=$!
-in_memcg "$group" "$HOG" --pages $((pages / 2)) --seed 2 --seconds 3600 &
-second=$!
-wait_until 200 "nothing was swapped out" zswap_holds $((pages / 8))
-before=$(value "$group/memory.stat" zswpout)
+start_two_hogs "$pages"
 for ((i = 0; i < rounds; i++)); do
 	echo 0 >"$online"
 	sleep 0.2
 	echo 1 >"$online"
 	sleep 0.2
 done
-moved=$(($(value "$group/memory.stat" zswpout) - before))
-kill -TERM $first $second
-expect_success $first "pages came back wrong, or the first hog failed"
-expect_success $second "pages came back wrong, or the second hog failed"
-expect_no_oom_kill "$group"
-note "a CPU went and came $rounds times while $moved pages were stored"
-[ "$moved" -ge $((pages / 4)) ] || fail "only $moved pages were stored meanwhile: there was no load"
+stop_two_hogs
+note "a CPU went and came $rounds times while $STORED pages were stored"
+[ "$STORED" -ge $((pages / 4)) ] || fail "only $STORED pages were stored meanwhile: there was no load"
 
 swapoff "$disk"
 zswap_off

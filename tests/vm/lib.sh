@@ -128,6 +128,23 @@ load_core() {
 	fi
 }
 
+# use_provider NAME: ours or c is the provider under test from now on.
+use_provider() {
+	ZSRS_PROVIDER=$1
+	ZPOOL=zsmalloc_rs
+	[ "$1" = ours ] || ZPOOL=zsmalloc
+}
+
+# unload_core: the provider under test, which has no pools any more.
+unload_core() {
+	if [ "$ZSRS_PROVIDER" = ours ]; then
+		expect_ours_zero
+		unload zsmalloc_rs
+	elif is_loaded zsmalloc; then
+		unload zsmalloc
+	fi
+}
+
 # load_zram: zram.ko, unmodified, on the provider under test.
 load_zram() {
 	if [ "$ZSRS_PROVIDER" = c ]; then
@@ -355,6 +372,33 @@ find_hog() {
 	# A comparison that cannot fail proves nothing: a damaged byte must be seen.
 	"$HOG" --pages 16 --plant >/dev/null 2>&1 || seen=$?
 	[ "$seen" = 1 ] || fail "hog does not notice a damaged page (exit status $seen)"
+}
+
+# start_two_hogs PAGES: they work on as many pages in all until they are stopped, two thirds of which
+# fit in their GROUP, and some are in zswap already.
+start_two_hogs() {
+	GROUP=$(memcg hog $(($1 * 2 / 3)))
+	in_memcg "$GROUP" "$HOG" --pages $(($1 / 2)) --seed 1 --seconds 3600 &
+	HOGS=($!)
+	in_memcg "$GROUP" "$HOG" --pages $(($1 / 2)) --seed 2 --seconds 3600 &
+	HOGS+=($!)
+	wait_until 200 "nothing was swapped out" zswap_holds $(($1 / 8))
+	STORED_BEFORE=$(value "$GROUP/memory.stat" zswpout)
+}
+
+# expect_two_hogs WHEN: both are at work.
+expect_two_hogs() {
+	kill -0 "${HOGS[0]}" || fail "the first hog ended early, $1"
+	kill -0 "${HOGS[1]}" || fail "the second hog ended early, $1"
+}
+
+# stop_two_hogs: all their pages were right. STORED is how many were stored since they were started.
+stop_two_hogs() {
+	STORED=$(($(value "$GROUP/memory.stat" zswpout) - STORED_BEFORE))
+	kill -TERM "${HOGS[@]}"
+	expect_success "${HOGS[0]}" "pages came back wrong, or the first hog failed"
+	expect_success "${HOGS[1]}" "pages came back wrong, or the second hog failed"
+	expect_no_oom_kill "$GROUP"
 }
 
 # peak_while PID COMMAND...: sets PEAK to the highest number that COMMAND

@@ -19,7 +19,7 @@ ln -s busybox "$WORK/bin/dd"
 # run_on PROVIDER: the results are in $WORK/PROVIDER. The tests add a second
 # disk to the one that is there.
 run_on() {
-	ZSRS_PROVIDER=$1
+	use_provider "$1"
 	load_zram 1
 	note "zram.sh on $1"
 	cp -r "$tests" "$WORK/run"
@@ -29,12 +29,7 @@ run_on() {
 	rm -r "$WORK/run"
 	grep -E 'OK$|FAIL|PASS' "$WORK/$1.all" | sed -E 's/ratio: .*:1/ratio/' >"$WORK/$1"
 	unload_zram
-	if [ "$1" = ours ]; then
-		expect_ours_zero
-		unload zsmalloc_rs
-	elif is_loaded zsmalloc; then
-		unload zsmalloc
-	fi
+	unload_core
 }
 
 run_on c

@@ -15,9 +15,7 @@ disk=$(swap_disk)
 
 # run_on PROVIDER: the results are in $WORK/PROVIDER.
 run_on() {
-	ZSRS_PROVIDER=$1
-	ZPOOL=zsmalloc_rs
-	[ "$1" = ours ] || ZPOOL=zsmalloc
+	use_provider "$1"
 	load_core
 	zswap_on "$ZPOOL"
 	swap_on "$disk"
@@ -27,12 +25,7 @@ run_on() {
 	sed -nE 's/^(ok|not ok) [0-9]+ /\1 /p' "$WORK/$1.all" >"$WORK/$1"
 	swapoff "$disk"
 	zswap_off
-	if [ "$1" = ours ]; then
-		expect_ours_zero
-		unload zsmalloc_rs
-	else
-		unload zsmalloc
-	fi
+	unload_core
 }
 
 run_on c

@@ -26,32 +26,18 @@ disk=$(swap_disk)
 zswap_on zsmalloc_rs
 swap_on "$disk"
 
-group=$(memcg hog $((pages * 2 / 3)))
-in_memcg "$group" "$HOG" --pages $((pages / 2)) --seed 1 --seconds 3600 &
-first=$!
-in_memcg "$group" "$HOG" --pages $((pages / 2)) --seed 2 --seconds 3600 &
-second=$!
-wait_until 200 "nothing was swapped out" \
-	zswap_holds $((pages / 8))
-
+start_two_hogs "$pages"
 pause=$(pick 0.2 1)
-before=$(value "$group/memory.stat" zswpout)
 for ((i = 0; i < switches; i++)); do
 	type=${types[i % ${#types[@]}]}
 	echo "$type" >"$ZSWAP/zpool" || fail "switch $i, to $type, was refused"
 	[ "$(cat "$ZSWAP/zpool")" = "$type" ] || fail "switch $i: zswap says $(cat "$ZSWAP/zpool") instead of $type"
 	sleep "$pause"
-	kill -0 $first || fail "the first hog ended early, at switch $i"
-	kill -0 $second || fail "the second hog ended early, at switch $i"
+	expect_two_hogs "at switch $i"
 done
-moved=$(($(value "$group/memory.stat" zswpout) - before))
-note "$switches switches while $moved pages were stored; $(ours pools) pools of ours are left"
-[ "$moved" -ge "$pages" ] || fail "only $moved pages were stored during the switches: there was no load"
-
-kill -TERM $first $second
-expect_success $first "pages came back wrong, or the first hog failed"
-expect_success $second "pages came back wrong, or the second hog failed"
-expect_no_oom_kill "$group"
+stop_two_hogs
+note "$switches switches while $STORED pages were stored; $(ours pools) pools of ours are left"
+[ "$STORED" -ge "$pages" ] || fail "only $STORED pages were stored during the switches: there was no load"
 
 swapoff "$disk"
 zswap_off

@@ -10,10 +10,8 @@
 set -euo pipefail
 # shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
-
-[ "$ZSRS_PROVIDER" = ours ] || skip "C zsmalloc of 6.12 has no writeback"
-store=$ZSRS_BUILD/samples/zsrs_store.ko
-[ -e "$store" ] || fail "$store is missing: build it with 'scripts/modules $FLAVOUR'"
+# shellcheck source=tests/vm/writeback_lib.sh
+. "$(dirname "$0")/writeback_lib.sh"
 
 pages=$(pick 8000 2400)
 limit=$((pages / 32))
@@ -21,11 +19,6 @@ ops=$(pick 8000 800)
 # Both writers, and the pages of a zspage that each may add to a full pool.
 slack=$((2 * 8))
 disk=$(swap_disk)
-stats=$DEBUGFS/zsrs_store/stats
-
-counter() {
-	value "$stats" "$1"
-}
 
 show_counters() {
 	note "$1: $(awk '{ printf "%s%s %s", sep, $1, $2; sep = ", " }' "$stats")"

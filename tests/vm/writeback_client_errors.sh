@@ -9,17 +9,11 @@
 set -euo pipefail
 # shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/vm/writeback_lib.sh
+. "$(dirname "$0")/writeback_lib.sh"
 
-[ "$ZSRS_PROVIDER" = ours ] || skip "C zsmalloc of 6.12 has no writeback"
-store=$ZSRS_BUILD/samples/zsrs_store.ko
-[ -e "$store" ] || fail "$store is missing: build it with 'scripts/modules $FLAVOUR'"
 disk=$(swap_disk)
-stats=$DEBUGFS/zsrs_store/stats
 limit=64
-
-counter() {
-	value "$stats" "$1"
-}
 
 # refused WORDS PARAMETER...: not loaded, and the kernel log says why.
 refused() {

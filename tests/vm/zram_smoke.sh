@@ -41,6 +41,13 @@ dd if=/dev/zram0 bs=4k skip=1 iflag=direct status=none count="$(stat -c %s "$WOR
 used=$(mm_stat 3)
 [ "$used" -gt 0 ] || fail "zram holds data and reports no memory used"
 note "$(mm_stat 1) bytes in $(mm_stat 2), memory used $used"
+if [ "$ZSRS_PROVIDER" = ours ]; then
+	# What debugfs says of all classes is what it says of the pool.
+	total=$(awk '$1 == "Total" { print $14, $15 }' "$DEBUGFS/zsmalloc_rs/zram0/classes")
+	stats=$DEBUGFS/zsmalloc_rs/zram0/stats
+	[ "$total" = "$(value "$stats" objects) $(value "$stats" pages)" ] && [ "${total%% *}" -gt 0 ] ||
+		fail "in debugfs, the classes have \"$total\" objects and pages in all, stats says otherwise: $(cat "$stats")"
+fi
 echo 1 >$sys/reset
 
 note "a file system"

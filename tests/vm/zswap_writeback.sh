@@ -48,9 +48,7 @@ release() {
 
 # start PROVIDER: zswap on it, with a swap disk.
 start() {
-	ZSRS_PROVIDER=$1
-	ZPOOL=zsmalloc_rs
-	[ "$1" = ours ] || ZPOOL=zsmalloc
+	use_provider "$1"
 	load_core
 	echo 20 >"$ZSWAP/max_pool_percent"
 	echo 90 >"$ZSWAP/accept_threshold_percent"
@@ -63,12 +61,7 @@ stop() {
 	swapoff "$disk"
 	wait_until 20 "zswap still holds $(zswap_counter stored_pages) pages after swapoff" zswap_is_empty
 	zswap_off
-	if [ "$ZSRS_PROVIDER" = ours ]; then
-		expect_ours_zero
-		unload zsmalloc_rs
-	else
-		unload zsmalloc
-	fi
+	unload_core
 }
 
 # A group that may keep only little in zswap, and works meanwhile: its coldest
