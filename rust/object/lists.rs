@@ -31,7 +31,8 @@ pub(crate) struct Isolated<Owner>(NonNull<Zspage<Owner>>);
 /// # Invariants
 ///
 /// Every zspage that is not full, and not under reclaim, is on the list of its `group`; `filled` has the
-/// groups whose lists are not empty. `short` is the one zspage that lacks pages, if there is one.
+/// groups whose lists are not empty. `short` is the one zspage that lacks pages, if there is one;
+/// `leaving` is false if there is none.
 pub(crate) struct ZspageLists<Owner> {
     /// A list for each group. That of [`FULL`] stays empty.
     lists: [List<Zspage<Owner>>; NR_GROUPS],
@@ -39,6 +40,8 @@ pub(crate) struct ZspageLists<Owner> {
     filled: Cell<GroupSet>,
     /// The zspage that has fewer pages than its class has.
     short: Cell<Option<NonNull<Zspage<Owner>>>>,
+    /// Objects of that one are moving to others, in several steps.
+    leaving: Cell<bool>,
 }
 
 // SAFETY: It owns the zspages on it, and is reached under the owner's lock.
@@ -51,6 +54,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
             lists: [const { List::new() }; NR_GROUPS],
             filled: Cell::new(GroupSet::new()),
             short: Cell::new(None),
+            leaving: Cell::new(false),
         }
     }
 
@@ -93,21 +97,41 @@ impl<Owner: Sync> ZspageLists<Owner> {
         self.of_group(group).iter()
     }
 
-    /// The fullest zspage with objects and room that is not `other`: where compaction moves to.
+    /// The fullest zspage with objects and room that is not `other`: where compaction moves to. Not one
+    /// that objects are [leaving](Self::set_leaving).
     pub(crate) fn fullest_but(&self, other: &Zspage<Owner>) -> Option<&Zspage<Owner>> {
-        let is_other = |zspage: &Zspage<Owner>| core::ptr::eq(zspage, other);
-        let first = self.fullest()?;
-        if !is_other(first) {
-            return Some(first);
+        self.fullest_that(|zspage| !core::ptr::eq(zspage, other))
+    }
+
+    /// The fullest zspage with objects and room. Not one that objects are [leaving](Self::set_leaving).
+    pub(crate) fn fullest(&self) -> Option<&Zspage<Owner>> {
+        self.fullest_that(|_| true)
+    }
+
+    /// The fullest zspage with objects and room that suits, if objects are not leaving it.
+    #[inline(always)]
+    fn fullest_that(&self, suits: impl Fn(&Zspage<Owner>) -> bool) -> Option<&Zspage<Owner>> {
+        let may = |zspage: &&Zspage<Owner>| suits(zspage) && !self.is_leaving(zspage);
+        let first = self.first(self.filled.get().fullest_partial()?);
+        if first.as_ref().is_some_and(may) {
+            return first;
         }
         let partial = Group::all().rev().filter(|group| group.is_partial());
         let mut zspages = partial.flat_map(|group| self.group(group));
-        zspages.find(|zspage| !is_other(zspage))
+        zspages.find(may)
     }
 
-    /// The fullest zspage with objects and room.
-    pub(crate) fn fullest(&self) -> Option<&Zspage<Owner>> {
-        self.first(self.filled.get().fullest_partial()?)
+    /// Objects are leaving this zspage.
+    #[inline(always)]
+    fn is_leaving(&self, zspage: &Zspage<Owner>) -> bool {
+        self.leaving.get() && self.short.get() == Some(NonNull::from(zspage))
+    }
+
+    /// Whether objects of the zspage that lacks pages are moving to others, in several steps: then none move
+    /// there in between. It counts as fuller than it is, so others would be emptied into it.
+    pub(crate) fn set_leaving(&self, leaving: bool) {
+        // INVARIANT: never if there is none.
+        self.leaving.set(leaving && self.short.get().is_some());
     }
 
     /// The first zspage of a group.
@@ -182,6 +206,8 @@ impl<Owner: Sync> ZspageLists<Owner> {
             return Err(more);
         };
         zspage.extend(class, more)?;
+        // Its room is needed.
+        self.set_leaving(false);
         if zspage.pages() == class.nr_pages() {
             // INVARIANT: it lacks none any more.
             self.short.set(None);
@@ -213,6 +239,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
         if self.short.get() == Some(NonNull::from(zspage)) {
             // INVARIANT: it is none of these any more.
             self.short.set(None);
+            self.leaving.set(false);
         }
         Ok(doomed)
     }

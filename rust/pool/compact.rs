@@ -38,6 +38,12 @@ const OBJECTS: usize = 64;
 /// Most bytes that are moved before a class's lock is dropped, if there is more than one object.
 const BYTES: usize = 64 << 10;
 
+/// Most zspages that are emptied before a class's lock is dropped, and the most slots that they have, if
+/// there is more than one: each slot's header is looked at.
+const ZSPAGES: usize = 16;
+/// See [`ZSPAGES`].
+const SLOTS: usize = 1024;
+
 /// Objects of a class that may be moved before its lock is dropped.
 pub(super) fn budget(geometry: &Geometry) -> usize {
     let objects = BYTES.checked_div(u32_to_usize(geometry.size));
@@ -52,22 +58,12 @@ pub(super) struct Progress {
     /// Others change the lists while the lock is dropped, so it may come to mean other zspages:
     /// some are then left out of this call, or looked at again.
     passed: usize,
-    /// What is done about the zspage that lacks pages.
-    pub(super) short: Short,
+    /// The zspage that lacks pages cannot be emptied, because an object of it is in use.
+    pub(super) short_stays: bool,
+    /// A step was done.
+    begun: bool,
     /// Zspages that were emptied since the class's lock was taken.
-    pub(super) emptied: Batch,
-}
-
-/// See [`Progress::short`].
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Short {
-    /// It is like others: it counts as fuller than it is, so objects move there.
-    #[default]
-    Filled,
-    /// Its objects move to others, until it is gone.
-    Emptied,
-    /// It cannot be emptied, because an object of it is in use.
-    Stays,
+    pub(super) emptied: EmptiedZspages,
 }
 
 /// What one step of compaction came to.
@@ -91,14 +87,11 @@ pub(super) enum Left {
     InUse,
 }
 
-/// Most zspages in a [`Batch`].
-const BATCH: usize = 16;
-
 /// Zspages that were emptied while their class's lock was held, to be freed without it.
 #[derive(Default)]
-pub(super) struct Batch {
+pub(super) struct EmptiedZspages {
     /// The zspages, `len` of them.
-    zspages: [Option<Doomed<SizeClass>>; BATCH],
+    zspages: [Option<Doomed<SizeClass>>; ZSPAGES],
     /// How many.
     len: usize,
     /// Pages that they have.
@@ -107,17 +100,19 @@ pub(super) struct Batch {
     locked: bool,
 }
 
-impl Batch {
-    /// Adds a zspage. There are fewer than [`BATCH`].
+impl EmptiedZspages {
+    /// Adds a zspage. There are fewer than [`ZSPAGES`].
     #[inline(always)]
     pub(super) fn add(&mut self, emptied: Emptied) {
-        match (emptied, self.zspages.get_mut(self.len)) {
-            (Ok(zspage), Some(place)) => {
-                self.pages = self.pages.wrapping_add(zspage.pages());
-                *place = Some(zspage);
-                self.len = self.len.wrapping_add(1);
-            }
-            _ => self.locked = true,
+        let Ok(zspage) = emptied else {
+            // Our reference to the page goes here, but not the last one: it still is the zspage's.
+            self.locked = true;
+            return;
+        };
+        if let Some(place) = self.zspages.get_mut(self.len) {
+            self.pages = self.pages.wrapping_add(zspage.pages());
+            *place = Some(zspage);
+            self.len = self.len.wrapping_add(1);
         }
     }
 }
@@ -191,7 +186,7 @@ impl Pool {
     }
 
     /// Frees zspages that were emptied. Returns their pages.
-    fn free_emptied(&'static self, emptied: &mut Batch) -> usize {
+    fn free_emptied(&'static self, emptied: &mut EmptiedZspages) -> usize {
         if core::mem::take(&mut emptied.locked) {
             self.keeper.schedule(self);
         }
@@ -231,10 +226,9 @@ impl ClassGuard<'_> {
     /// Moves objects out of the emptiest zspages, as many as the [`budget`] allows, to win `target` pages;
     /// if there are no zspages to move between, one is shortened.
     fn compact(&self, progress: &mut Progress, target: usize) -> Step {
-        if progress.short == Short::Emptied {
-            if let Some(step) = self.empty_short(progress) {
-                return step;
-            }
+        if !core::mem::replace(&mut progress.begun, true) {
+            // Whoever said so may have stopped half-way.
+            self.lists.set_leaving(false);
         }
         // Before the source: where all are in one group, the one used last is to be filled.
         let to = self.lists.fullest();
@@ -249,7 +243,8 @@ impl ClassGuard<'_> {
         let mut free = self.class.count().free(geometry);
         let mut budget = budget(geometry);
         let emptied = &mut progress.emptied;
-        loop {
+        let sources = SLOTS.checked_div(objs).unwrap_or(1).clamp(1, ZSPAGES);
+        for _ in 0..sources {
             match self.empty(from, &mut to, &mut budget) {
                 Left::Nothing => emptied.add(Self::take_off(self.class, &self.lists, from)),
                 Left::Some => break,
@@ -260,7 +255,7 @@ impl ClassGuard<'_> {
             }
             free = free.saturating_sub(objs);
             // Another zspage cannot be emptied if there are not as many slots free.
-            if free < objs || emptied.pages >= target || emptied.len == BATCH || budget == 0 {
+            if free < objs || emptied.pages >= target || budget == 0 {
                 break;
             }
             let Some(next) = self.lists.emptiest_but(to.zspage(), progress.passed) else {

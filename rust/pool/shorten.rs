@@ -9,7 +9,7 @@
 
 use super::{
     class::{overwritten, ClassGuard, SizeClass},
-    compact::{budget, Left, Progress, Short, Step},
+    compact::{budget, Left, Progress, Step},
 };
 use crate::logic::{conv::u16_to_usize, size_class::Geometry};
 use crate::object::{
@@ -26,6 +26,13 @@ static REPORTED: AtomicBool = AtomicBool::new(false);
 impl ClassGuard<'_> {
     /// Frees the pages of a zspage that its class does not need.
     pub(super) fn shorten(&self) -> Step {
+        let step = self.shorten_once();
+        self.lists.set_leaving(matches!(step, Step::More));
+        step
+    }
+
+    /// [`Self::shorten`], as far as the [`budget`] allows.
+    fn shorten_once(&self) -> Step {
         let geometry = self.class.geometry();
         let Some(zspage) = self.shrinkable() else {
             return Step::Done;
@@ -38,11 +45,9 @@ impl ClassGuard<'_> {
         self.shorten_to(zspage, kept)
     }
 
-    /// Moves objects out of the zspage that lacks pages, if others have room for all of them. Once begun
-    /// this goes on: in between others must not be emptied into it again.
+    /// Moves objects out of the zspage that lacks pages, if others have room for all of them.
     pub(super) fn empty_short(&self, progress: &mut Progress) -> Option<Step> {
-        let may = progress.short != Short::Stays && self.class.missing_pages() != 0;
-        progress.short = Short::Stays;
+        let may = !progress.short_stays && self.class.missing_pages() != 0;
         let short = self.shrinkable().filter(|_| may)?;
         let to = self.lists.fullest_but(short)?;
         let all = budget(self.class.geometry());
@@ -50,12 +55,17 @@ impl ClassGuard<'_> {
         let mut to = Room::new(to);
         let left = (self.staying(short) == 0).then(|| self.empty(short, &mut to, &mut budget))?;
         self.lists.relist(to.zspage(), self.class.geometry());
-        if left == Left::Nothing {
-            progress.emptied.add(self.remove(short));
-        } else if budget == all {
-            return None;
+        self.lists.set_leaving(left == Left::Some);
+        match left {
+            Left::Nothing => progress.emptied.add(self.remove(short)),
+            Left::Some => (),
+            Left::InUse => {
+                progress.short_stays = true;
+                if budget == all {
+                    return None;
+                }
+            }
         }
-        progress.short = Short::Emptied;
         Some(Step::More)
     }
 
@@ -90,7 +100,8 @@ impl ClassGuard<'_> {
         let found = staying.saturating_add(going.clone().count());
         let mut left = budget(geometry);
         // Otherwise memory was written to that is no object's.
-        if found == usize::from(zspage.slots().inuse()) && self.clear(going, zspage, &mut left) {
+        if found == usize::from(zspage.slots().inuse()) && self.clear(going, zspage, end, &mut left)
+        {
             if let Some(tail) = self.cut(tail) {
                 return Step::Shortened(tail);
             }
@@ -110,16 +121,20 @@ impl ClassGuard<'_> {
         }
     }
 
-    /// Moves these objects of a zspage to other slots, `left` at most, until one is in use. Returns
-    /// whether all were moved.
+    /// Moves these objects of a zspage, in slots from `end` on, to other slots, `left` at most, until one is
+    /// in use, or there is no room before. Returns whether all were moved.
     fn clear(
         &self,
         mut objects: Objects<'_>,
         zspage: &Zspage<SizeClass>,
+        end: u16,
         left: &mut usize,
     ) -> bool {
         let geometry = self.class.geometry();
-        let itself = || zspage.slots().next().map(|_| zspage);
+        let itself = || {
+            let free = zspage.slots().next()?;
+            (free.start() < end).then_some(zspage)
+        };
         let others = || self.lists.fullest_but(zspage).or_else(itself);
         let mut to = Room::new(others().unwrap_or(zspage));
         let moved = objects.all(|object| {

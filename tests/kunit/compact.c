@@ -238,6 +238,44 @@ static void compaction_ends(struct kunit *test)
 	}
 }
 
+/*
+ * Of two zspages one is full on its first pages, where the others are gone, and of
+ * the other some objects are freed. More of the first have to leave its last pages
+ * than move at a time: they do not come back in between.
+ */
+static void shortening_ends(struct kunit *test)
+{
+	static const size_t sizes[] = { 72, 100, 136 };
+	enum { MOST = 2 * PAGE_SIZE / 16 };
+	unsigned int which, page, eighths, i;
+
+	for (which = 0; which < ARRAY_SIZE(sizes); which++) {
+		unsigned int whole, kept;
+		unsigned long pages;
+		struct row row;
+
+		make_row(test, &row, "shortening_ends", sizes[which] * (PAGE_SIZE / SZ_4K), MOST);
+		whole = zsrs_fill_zspage(test, row.pool, row.contents, row.size, row.handles, MOST / 2);
+		pages = zsrs_get_total_pages(row.pool);
+		for (i = 0; i < whole; i++)
+			row_remove(&row, i);
+		for (page = 1; page < pages; page++) {
+			kept = whole + whole * page / pages;
+			for (eighths = 1; eighths < 8; eighths++) {
+				for (i = 0; i < kept; i++)
+					row_add(test, &row, i);
+				zsrs_compact(row.pool);
+				for (i = 0; i < whole * eighths / 8; i++)
+					row_remove(&row, i);
+				zsrs_compact(row.pool);
+				for (; i < kept; i++)
+					row_remove(&row, i);
+			}
+		}
+		drop_row(test, &row);
+	}
+}
+
 /* An object in use keeps the pages it lies on, and the others keep what they hold. */
 static void last_page_in_use(struct kunit *test)
 {
@@ -635,6 +673,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(nothing_to_compact),
 	KUNIT_CASE(pages_come_back_one_by_one),
 	KUNIT_CASE(compaction_ends),
+	KUNIT_CASE(shortening_ends),
 	KUNIT_CASE(last_page_in_use),
 	KUNIT_CASE(last_page_locked),
 	KUNIT_CASE(neighbours_share_a_page),
