@@ -24,11 +24,12 @@ use core::{
 /// `first` is the first of a chain of 1 to [`MAX_PAGES`] pages that are allocated, typed zsmalloc,
 /// counted in `NR_ZSPAGES`, and owned by this value; or, once they were freed, says that there are none.
 pub(super) struct Chain {
-    /// The first page, and what the chain is like. Changes only under the owning class's lock.
+    /// The first page, and what the chain is like. Changes only under the owning class's lock, or by who
+    /// frees it and is the only one to know it.
     first: Cell<First>,
 }
 
-// SAFETY: It owns its pages; `first` changes only under the owning class's lock.
+// SAFETY: It owns its pages; `first` changes only as said there.
 unsafe impl Send for Chain {}
 
 /// The first page of a chain: its physical address in bytes. The bits below a page's size hold the
@@ -202,10 +203,10 @@ impl Chain {
         self.first.get().pages()
     }
 
-    /// The first page.
+    /// The first page. There are pages, as long as nobody has freed them.
     #[inline(always)]
     pub(super) fn first(&self) -> &Zpdesc {
-        // SAFETY: The first page of the chain is ours, by the invariant.
+        // SAFETY: The first page of a chain that has pages is ours, by the invariant.
         unsafe { Zpdesc::from_phys(self.first.get().phys()) }
     }
 
@@ -365,12 +366,15 @@ impl Chain {
         self.first.set(self.first.get().held());
     }
 
-    /// Gives the pages back, which are held for good or not movable yet, and counts them as gone. None are
-    /// left.
+    /// Gives the pages back. None are left.
     ///
     /// Any context that may free pages, not under a class's lock.
+    ///
+    /// # Safety
+    ///
+    /// The pages are held for good, or were never movable, and nobody else uses the chain.
     #[inline(always)]
-    pub(super) fn free(&self, gone: &mut Counted) {
+    pub(super) unsafe fn free(&self, gone: &mut Gone<'_>) {
         let chain = self.first.replace(First::NONE);
         // SAFETY: The first page of a chain that has pages is ours, by the invariant.
         let mut next: Option<&Zpdesc> =
@@ -380,10 +384,9 @@ impl Chain {
             if chain.is_held() {
                 zpdesc.retire();
             }
-            gone.add(zpdesc, -1);
             zpdesc.reset();
             // SAFETY: The chain was the only owner, by the invariant, and the page is reset.
-            unsafe { zpdesc.free() };
+            unsafe { gone.add(zpdesc) };
         }
     }
 
@@ -391,13 +394,14 @@ impl Chain {
     #[cold]
     #[inline(never)]
     fn free_alone(&self) {
-        self.free(&mut Counted::new());
+        // SAFETY: It is the owner's, who drops pages that are held or were never movable.
+        unsafe { self.free(&mut Gone::new()) };
     }
 }
 
 /// Pages that come or go, which their zones count in `NR_ZSPAGES`: one call for pages of one zone that
 /// follow each other, the last when the value is dropped.
-pub(super) struct Counted {
+struct Counted {
     /// The zone of the latest page.
     zone: Option<(Zone, ZoneBits)>,
     /// How many pages of it have come since the last call.
@@ -406,7 +410,7 @@ pub(super) struct Counted {
 
 impl Counted {
     /// None yet.
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self {
             zone: None,
             pages: 0,
@@ -427,7 +431,7 @@ impl Counted {
     /// Tells the zone.
     fn flush(&mut self) {
         let pages = core::mem::take(&mut self.pages);
-        if let Some((zone, _)) = self.zone {
+        if let Some((zone, _)) = self.zone.take() {
             zone.add_zspages(pages);
         }
     }
@@ -436,6 +440,53 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.flush();
+    }
+}
+
+/// Pages that are given back, and counted before: a zone that has no pages any more may be taken away. So
+/// the latest is kept until its zone was told, or has another.
+pub(super) struct Gone<'p> {
+    /// All of them.
+    counted: Counted,
+    /// The latest.
+    latest: Option<&'p Zpdesc>,
+}
+
+impl<'p> Gone<'p> {
+    /// None yet.
+    pub(super) fn new() -> Self {
+        Self {
+            counted: Counted::new(),
+            latest: None,
+        }
+    }
+
+    /// Gives a page back.
+    ///
+    /// # Safety
+    ///
+    /// It is the caller's, who does not use it any more, and reset.
+    #[inline(always)]
+    unsafe fn add(&mut self, zpdesc: &'p Zpdesc) {
+        self.counted.add(zpdesc, -1);
+        self.free_latest();
+        self.latest = Some(zpdesc);
+    }
+
+    /// Gives the latest page back.
+    #[inline(always)]
+    fn free_latest(&mut self) {
+        if let Some(latest) = self.latest.take() {
+            // SAFETY: It was given to `add`, once.
+            unsafe { latest.free() };
+        }
+    }
+}
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.counted.flush();
+        self.free_latest();
     }
 }
 

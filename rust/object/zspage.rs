@@ -8,7 +8,7 @@
 //! with all its pages held.
 
 use super::{
-    chain::{Chain, Counted},
+    chain::{Chain, Gone},
     handle::Handle,
     list::{Listed, Place},
     migrate::{Migrate, Movable},
@@ -167,8 +167,9 @@ impl<Owner: Sync> Doomed<Owner> {
 
     /// Frees several, whose pages are counted together. As dropping each.
     pub(crate) fn free_all(zspages: impl Iterator<Item = Self>) {
-        let mut gone = Counted::new();
-        zspages.for_each(|zspage| zspage.0.chain.free(&mut gone));
+        let mut gone = Gone::new();
+        // SAFETY: The pages are held for good, and nobody else knows the zspage any more.
+        zspages.for_each(|zspage| unsafe { zspage.0.chain.free(&mut gone) });
     }
 }
 
