@@ -22,7 +22,7 @@ help:
 	@echo 'For work on the source:'
 	@echo '  make setup             install the toolchain, QEMU and virtme-ng'
 	@echo '  make kernel            build the kernel that the VMs boot (FLAVOUR=normal,'
-	@echo '                         debug or builtin)'
+	@echo '                         debug …; scripts/kernel names all)'
 	@echo '  make soak              all tests with storms of ten minutes, on more kernels'
 	@echo '                         (gcc, PREEMPT_RT, NUMA, arm64, KCSAN, UML): some hours'
 	@echo '  make bench             measure zsmalloc_rs beside C zsmalloc'

@@ -54,7 +54,7 @@ pub(crate) struct Zpdesc {
     flags: AtomicUsize,
     /// Links of whoever isolated the page.
     lru: [AtomicUsize; 2],
-    /// The movable operations, tagged; written by the migration core's own functions.
+    /// The movable operations, tagged as `__SetPageMovable()` does it; written by who holds the page.
     movable_ops: AtomicUsize,
     /// The next page of the chain, or a huge object's header.
     next: AtomicU64,

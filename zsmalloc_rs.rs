@@ -34,6 +34,9 @@
 //!    with no other lock of ours held, movers only try it;
 //! 4. the bounce buffer's local lock ([`object::bounce`]), inside a word's LOCK.
 //!
+//! The LRU's spinlock ([`object::lru`]), of pools with an evict handler, is taken inside a class's lock;
+//! nothing is taken inside it.
+//!
 //! The depot of handle words ([`object::words`]) has a leaf lock, never taken under any of these.
 //! `Documentation/locking.rst` has the rules and the races they are for.
 

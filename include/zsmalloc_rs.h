@@ -56,7 +56,8 @@ typedef int (*zsrs_evict_fn)(struct zsrs_pool *pool, unsigned long handle, void 
 /**
  * zsrs_create_evictable_pool() - create a pool whose memory can be reclaimed
  * @name: shown in debugfs and messages; copied
- * @evict: called for each object to be evicted, from several tasks at once
+ * @evict: called for each object to be evicted, from several tasks at once; if
+ * NULL, the pool is as from zsrs_create_pool()
  * @private: given to @evict
  *
  * The pool keeps its zspages in the order in which objects were last allocated
@@ -94,7 +95,7 @@ int zsrs_shrink(struct zsrs_pool *pool, unsigned int pages, unsigned int *reclai
 
 /**
  * zsrs_destroy_pool() - destroy a pool
- * @pool: the pool; nobody may use it any more
+ * @pool: the pool; nobody may use it any more. NULL is ignored
  *
  * Objects still allocated are a bug of the caller: they are reported with
  * their class. The pool's memory then stays allocated, rather than being handed
@@ -141,8 +142,9 @@ void zsrs_free(struct zsrs_pool *pool, unsigned long handle);
  * Nobody may take a reference to a page of the object meanwhile (get_page()).
  *
  * Context: process context, not from interrupts.
- * Return: address of the object, in the direct map; NULL with a warning if the
- * handle is not live or the context is wrong.
+ * Return: address of the object, in the direct map; NULL for 0 and error
+ * pointers; NULL with a warning if the handle is not live, the context is wrong,
+ * or another object that cannot be addressed in place is mapped on this CPU.
  */
 void *zsrs_map_object(struct zsrs_pool *pool, unsigned long handle,
 		      enum zsrs_mapmode mode);
@@ -150,7 +152,10 @@ void *zsrs_map_object(struct zsrs_pool *pool, unsigned long handle,
 /**
  * zsrs_unmap_object() - end what zsrs_map_object() began
  * @pool: the pool
- * @handle: the handle; its address must not be used any more
+ * @handle: the handle; its address must not be used any more. 0 and error
+ * pointers are ignored
+ *
+ * Context: the task that mapped it, on the same CPU.
  */
 void zsrs_unmap_object(struct zsrs_pool *pool, unsigned long handle);
 

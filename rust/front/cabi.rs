@@ -66,7 +66,8 @@ fn misaligned() {
 ///
 /// # Safety
 ///
-/// `pool` must come from [`zsrs_create_pool`] and not be destroyed while the result is used.
+/// `pool` must come from [`zsrs_create_pool`] or [`zsrs_create_evictable_pool`], and not be destroyed while
+/// the result is used.
 #[inline(always)]
 unsafe fn instance_from_raw(pool: *mut c_void) -> &'static Instance {
     // SAFETY: A live `Instance`, by this function's contract.
@@ -169,7 +170,8 @@ pub(crate) unsafe extern "C" fn zsrs_shrink(
 ///
 /// # Safety
 ///
-/// `pool` must be null, or come from [`zsrs_create_pool`] and not be used any more.
+/// `pool` must be null, or come from [`zsrs_create_pool`] or [`zsrs_create_evictable_pool`] and not be used
+/// any more.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_destroy_pool(pool: *mut c_void) {
     if !pool.is_null() {

@@ -47,15 +47,12 @@ impl Show for Pool {
         let free: usize = counts()
             .map(|(class, count)| count.free_bytes(class.geometry()))
             .sum();
-        let compactable: usize = counts()
-            .map(|(class, count)| count.can_compact(PAGE_SHIFT, class.geometry()))
-            .sum();
         let migrated: usize = self.classes().iter().map(SizeClass::migrated).sum();
         let refused: usize = self.classes().iter().map(SizeClass::refused).sum();
         writeln!(file, "pages {}", self.total_pages())?;
         writeln!(file, "objects {objects}")?;
         writeln!(file, "free_slot_bytes {free}")?;
-        writeln!(file, "compactable_pages {compactable}")?;
+        writeln!(file, "compactable_pages {}", self.compactable())?;
         writeln!(file, "pages_compacted {}", self.pages_compacted())?;
         writeln!(file, "pages_compacted_background {}", self.pages_tidied())?;
         writeln!(file, "objects_promoted {}", self.objects_promoted())?;

@@ -2,8 +2,8 @@
 
 //! The ways in: the C interface, the zpool driver, debugfs. The only place with raw handles.
 
-pub(crate) mod cabi;
-pub(crate) mod debugfs;
+mod cabi;
+mod debugfs;
 mod evict;
 pub(crate) mod instance;
 #[cfg(CONFIG_ZPOOL)]

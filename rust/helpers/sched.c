@@ -6,8 +6,3 @@ void rust_helper_cond_resched(void)
 {
 	cond_resched();
 }
-
-void rust_helper_cpu_relax(void)
-{
-	cpu_relax();
-}

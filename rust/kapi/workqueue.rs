@@ -28,7 +28,7 @@ pub(crate) trait Run: Sync + 'static {
 /// # Invariants
 ///
 /// `raw` is an initialised work item whose function is [`Work::entry`]. `target` is null, or was
-/// passed to [`Work::schedule`].
+/// passed to [`Work::schedule`] or [`Work::suggest`].
 #[pin_data(PinnedDrop)]
 pub(crate) struct Work<T: Run> {
     /// The C object.
@@ -110,7 +110,7 @@ impl<T: Run> Work<T> {
         // SAFETY: By the invariant, this function is called for work items of a `Work<T>` only.
         let this = unsafe { kernel::container_of!(opaque, Self, raw) };
         // SAFETY: It lives: dropping it waits for this function. The load pairs with the Release in
-        // `schedule`.
+        // `schedule_in`.
         let this = unsafe { &*this };
         // Relaxed: as in `suggest`.
         this.left.store(0, Ordering::Relaxed);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Integer conversions that cannot lose a bit.
+//! Integer conversions of `logic`: those that widen on all targets the kernel crate supports with this
+//! module (64 bit only: `Kbuild` refuses others), and `low_*`, which keep the low bits of a value that the
+//! caller has bounded.
 //!
-//! The only module in which `as` is written. Every function widens on all targets the kernel
-//! crate supports with this module (64 bit only: `Kbuild` refuses others).
+//! `as` is written here and in `rust/kapi/conv.rs` only.
 
 /// Widens an index or a byte count below 64 KiB.
 #[inline(always)]
@@ -17,13 +18,6 @@ pub const fn u16_to_usize(v: u16) -> usize {
 #[expect(clippy::as_conversions, reason = "the module for it")]
 pub const fn u16_to_u32(v: u16) -> u32 {
     v as u32 // CAST: u16 to u32 widens.
-}
-
-/// Widens a small count.
-#[inline(always)]
-#[expect(clippy::as_conversions, reason = "the module for it")]
-pub const fn u8_to_usize(v: u8) -> usize {
-    v as usize // CAST: u8 to usize widens.
 }
 
 /// Widens `u8` to `u32`.

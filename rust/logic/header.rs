@@ -83,7 +83,7 @@ impl Header {
         }
     }
 
-    /// The handle of a live object, if there is one.
+    /// The handle of an object, also of one whose free is deferred. For tests.
     #[inline(always)]
     pub const fn handle(self) -> Option<usize> {
         Self::handle_in(self.to_raw())

@@ -24,6 +24,7 @@ pub const MIN_CHAIN: u32 = 4;
 pub const MAX_CHAIN: u32 = 16;
 /// Most size classes on any supported page size.
 pub const MAX_INDEXES: usize = 257;
+const _: () = assert!(MAX_INDEXES <= super::word::MAX_CLASSES);
 
 /// The shape of one size class.
 ///
@@ -262,7 +263,7 @@ impl ClassTable {
         self.nr_classes
     }
 
-    /// Number of class indexes before merging (255 on 4K pages).
+    /// Number of class indexes before merging (255 on 4K pages). For tests.
     pub const fn nr_indexes(&self) -> u16 {
         self.nr_indexes
     }

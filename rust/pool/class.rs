@@ -178,6 +178,8 @@ impl SizeClass {
 }
 
 /// A size class, locked.
+///
+/// What is not inlined takes class and lists instead of it: so its fields stay in registers.
 pub(crate) struct ClassGuard<'c> {
     /// The class.
     pub(super) class: &'c SizeClass,

@@ -7,9 +7,9 @@
 #![deny(unsafe_code)]
 
 pub(crate) mod class;
-pub(crate) mod compact;
-pub(crate) mod malloc;
-pub(crate) mod map;
+mod compact;
+mod malloc;
+mod map;
 #[cfg(CONFIG_COMPACTION)]
 mod migrate;
 mod promote;

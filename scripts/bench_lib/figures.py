@@ -319,8 +319,11 @@ def collect(raw: Path) -> Record:
         if set(singles.get(name, {})) == set(SIDES):
             ratios[name] = round(singles[name]["ours"] / singles[name]["c"], 4)
     if "mem_5k_drained_90" in ratios:
-        drained = [value for name, value in ratios.items() if name.endswith("drained_90")]
-        ratios["mem_drained_90"] = max(drained)
+        ratios["mem_drained_90"] = max(
+            value
+            for name, value in ratios.items()
+            if name.startswith("mem_") and name.endswith("drained_90")
+        )
     for name, entry in threads.items():
         if name.startswith("t2"):
             ratios[name] = entry["ratio"]

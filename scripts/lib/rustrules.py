@@ -76,7 +76,7 @@ def safety_text(source: Source, use: UnsafeUse) -> str | None:
 
 
 def check_header(source: Source) -> Iterator[Finding]:
-    """A file opens with the SPDX line and then its purpose (STYLE rule 2)."""
+    """A file opens with the SPDX line and then its purpose."""
     lines = source.text.split("\n")
     if lines[0].strip() != "// SPDX-License-Identifier: GPL-2.0":
         yield Finding(
@@ -90,7 +90,7 @@ def check_header(source: Source) -> Iterator[Finding]:
 
 
 def check_sizes(source: Source) -> Iterator[Finding]:
-    """Files and functions stay readable (STYLE rule 2)."""
+    """Files and functions stay readable."""
     total = source.text.count("\n")
     if total > MAX_FILE_LINES:
         yield Finding(
@@ -156,7 +156,7 @@ def _documents_safety(source: Source, fun: Function) -> bool:
 
 
 def check_orderings(source: Source) -> Iterator[Finding]:
-    """Every atomic ordering names its partner (STYLE rule 12)."""
+    """Every atomic ordering names its partner."""
     for i, token in enumerate(source.tokens):
         if token.kind != "ident":
             continue
@@ -211,7 +211,7 @@ def _names_partner(source: Source, i: int) -> bool:
 
 
 def check_casts(source: Source) -> Iterator[Finding]:
-    """`as` stands in the conversions modules, or says why it loses nothing (STYLE rule 9)."""
+    """`as` stands in the conversions modules, or says why it loses nothing."""
     if source.path in CONVERSION_MODULES:
         return
     for i, token in enumerate(source.tokens):
@@ -263,7 +263,7 @@ def _inside_use(source: Source, i: int) -> bool:
 
 
 def check_panics(source: Source) -> Iterator[Finding]:
-    """What can panic has its proof beside it (STYLE rule 14)."""
+    """What can panic has its proof beside it."""
     for i, token in enumerate(source.tokens):
         if source.in_test(i):
             continue

@@ -269,10 +269,11 @@ impl Pool {
         frames.iter().map(hold).collect()
     }
 
-    /// L2: gives up pages of a zspage, which are held: retires all of them, then frees one by one.
+    /// L2: gives up pages of a zspage, which are held: retires and frees one after the other.
     pub(crate) fn discard(&self, frames: &[usize], zspage: usize, holds: Vec<Hold<'_>>) {
-        holds.into_iter().for_each(Hold::retire);
-        for frame in frames {
+        assert_eq!(frames.len(), holds.len());
+        for (frame, hold) in frames.iter().zip(holds) {
+            hold.retire();
             self.strip(*frame, zspage);
             let references = &self.frames[*frame].references;
             if references.is_frozen() {

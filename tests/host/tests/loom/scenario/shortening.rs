@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Zspages that give up their last pages, and get them back, against everybody else: S1 to S3.
+//! Zspages that give up their last pages, and get them back, against everybody else: S1 to S3 (S4 is about steps that others take in between: KUnit).
 
 use super::{fill, holds, holds_bounded, object, rejects, replace, start, Fault, Pool, Seen};
 use crate::model::pool::{Handle, Shape};
