@@ -9,6 +9,7 @@
 pub(crate) mod bounce;
 mod chain;
 mod copy;
+mod counted;
 pub(crate) mod handle;
 mod list;
 pub(crate) mod lists;

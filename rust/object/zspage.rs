@@ -8,7 +8,8 @@
 //! with all its pages held.
 
 use super::{
-    chain::{Chain, Gone},
+    chain::Chain,
+    counted::Gone,
     handle::Handle,
     list::{Listed, Place},
     migrate::{Migrate, Movable},

@@ -394,7 +394,7 @@ expect_two_hogs() {
 
 # stop_two_hogs: all their pages were right. STORED is how many were stored since they were started.
 stop_two_hogs() {
-	STORED=$(($(value "$GROUP/memory.stat" zswpout) - STORED_BEFORE))
+	export STORED=$(($(value "$GROUP/memory.stat" zswpout) - STORED_BEFORE))
 	kill -TERM "${HOGS[@]}"
 	expect_success "${HOGS[0]}" "pages came back wrong, or the first hog failed"
 	expect_success "${HOGS[1]}" "pages came back wrong, or the second hog failed"
