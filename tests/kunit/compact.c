@@ -276,6 +276,43 @@ static void shortening_ends(struct kunit *test)
 	}
 }
 
+/* Frees of any pattern, over a few zspages. */
+static void any_pattern_ends(struct kunit *test)
+{
+	enum { TIMES = 600 };
+	struct rnd_state rnd;
+	unsigned int which, i;
+
+	prandom_seed_state(&rnd, 4711);
+	for (which = 0; which < TIMES; which++) {
+		size_t size = 24 + zsrs_below(&rnd, which % 3 ? PAGE_SIZE / 20 : PAGE_SIZE / 2);
+		unsigned int count = 1 + zsrs_below(&rnd, 24 * PAGE_SIZE / size);
+		unsigned int rounds = 1 + zsrs_below(&rnd, 5);
+		struct row row;
+
+		make_row(test, &row, "any_pattern_ends", size, count);
+		for (i = 0; i < count; i++)
+			row_add(test, &row, i);
+		while (rounds--) {
+			unsigned int percent = zsrs_below(&rnd, 100);
+			unsigned int from = zsrs_below(&rnd, count);
+			unsigned int to = from + zsrs_below(&rnd, count - from + 1);
+
+			for (i = 0; i < count; i++) {
+				bool goes = rounds & 1 ? zsrs_below(&rnd, 100) < percent :
+							 i >= from && i < to;
+
+				if (goes && row.handles[i])
+					row_remove(&row, i);
+				else if (!row.handles[i] && zsrs_below(&rnd, 5) == 0)
+					row_add(test, &row, i);
+			}
+			zsrs_compact(row.pool);
+		}
+		drop_row(test, &row);
+	}
+}
+
 /* An object in use keeps the pages it lies on, and the others keep what they hold. */
 static void last_page_in_use(struct kunit *test)
 {
@@ -674,6 +711,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(pages_come_back_one_by_one),
 	KUNIT_CASE(compaction_ends),
 	KUNIT_CASE(shortening_ends),
+	KUNIT_CASE(any_pattern_ends),
 	KUNIT_CASE(last_page_in_use),
 	KUNIT_CASE(last_page_locked),
 	KUNIT_CASE(neighbours_share_a_page),
