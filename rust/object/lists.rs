@@ -99,6 +99,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
 
     /// The fullest zspage with objects and room that is not `other`: where compaction moves to. Not one
     /// that objects are [leaving](Self::set_leaving).
+    #[inline(never)]
     pub(crate) fn fullest_but(&self, other: &Zspage<Owner>) -> Option<&Zspage<Owner>> {
         self.fullest_that(|zspage| !core::ptr::eq(zspage, other))
     }
