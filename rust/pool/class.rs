@@ -179,7 +179,8 @@ impl SizeClass {
 
 /// A size class, locked.
 ///
-/// What is not inlined takes class and lists instead of it: so its fields stay in registers.
+/// What malloc and free call and is not inlined takes class and lists instead of it: so they stay in
+/// registers there.
 pub(crate) struct ClassGuard<'c> {
     /// The class.
     pub(super) class: &'c SizeClass,

@@ -396,8 +396,8 @@ def jobs(soak: bool, whole: bool) -> Iterator[Job]:
                 f"kunit/{flavour}", run_kunit, flavour, group=True, limit=limit, options=options
             )
         yield from vm_jobs(flavour, whole)
-        for name, path in (("boot", "tests/vm/boot/run"), ("gate", "tests/bench/gate/run")):
-            if flavour == "normal":
+        if flavour == "normal":
+            for name, path in (("boot", "tests/vm/boot/run"), ("gate", "tests/bench/gate/run")):
                 yield Job(
                     f"{name}/{flavour}",
                     run_program,

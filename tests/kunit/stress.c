@@ -249,7 +249,10 @@ static void storm(struct kunit *test)
 }
 
 /* Two CPUs map the same objects: each has them alone. */
-enum { SHARED = 3, ROUNDS = 40000, POOLS = 200, OBJECTS_OF_POOL = 50 };
+enum { SHARED = 3, ROUNDS = 40000 };
+
+/* Pools that one task creates, and what each holds. */
+enum { POOLS = 200, OBJECTS_OF_POOL = 50 };
 
 struct contender {
 	struct zsrs_pool *pool;

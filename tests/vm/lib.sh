@@ -25,9 +25,13 @@ case $ZSRS_BUILD in
 *) ZSRS_BUILD=$ROOT/$ZSRS_BUILD ;;
 esac
 FLAVOUR=${ZSRS_BUILD##*/}
-ZSRS_PROVIDER=${ZSRS_PROVIDER:-ours}
-ZPOOL=zsmalloc_rs
-[ "$ZSRS_PROVIDER" = ours ] || ZPOOL=zsmalloc
+# use_provider NAME: ours or c is the provider under test from now on.
+use_provider() {
+	ZSRS_PROVIDER=$1
+	ZPOOL=zsmalloc_rs
+	[ "$1" = ours ] || ZPOOL=zsmalloc
+}
+use_provider "${ZSRS_PROVIDER:-ours}"
 export ZPOOL
 
 OURS=$ZSRS_BUILD/zsmalloc-rs.ko
@@ -128,19 +132,12 @@ load_core() {
 	fi
 }
 
-# use_provider NAME: ours or c is the provider under test from now on.
-use_provider() {
-	ZSRS_PROVIDER=$1
-	ZPOOL=zsmalloc_rs
-	[ "$1" = ours ] || ZPOOL=zsmalloc
-}
-
 # unload_core: the provider under test, which has no pools any more.
 unload_core() {
 	if [ "$ZSRS_PROVIDER" = ours ]; then
 		expect_ours_zero
 		unload zsmalloc_rs
-	elif is_loaded zsmalloc; then
+	else
 		unload zsmalloc
 	fi
 }
