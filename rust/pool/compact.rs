@@ -8,8 +8,8 @@
 //! left a class [sparse](crate::logic::stats::ClassCount::sparse_below).
 //!
 //! Class by class, with no lock for the pool, in steps: the class's lock is dropped after [`OBJECTS`]
-//! objects, [`BYTES`] bytes or [`ZSPAGES`] zspages, so nobody waits long for it. A zspage is passed over when an object in use
-//! is met; mappers are never waited for.
+//! objects, [`BYTES`] bytes or [`ZSPAGES`] zspages, so nobody waits long for it. A zspage is passed over
+//! when an object in use is met; mappers are never waited for.
 
 use super::{
     class::{ClassGuard, Emptied, SizeClass},
