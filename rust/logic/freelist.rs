@@ -146,6 +146,15 @@ impl Slots {
         self.taken.set(class.objs);
     }
 
+    /// Frees all slots: they are as if they had never been used.
+    #[inline(always)]
+    pub fn release_all(&self) {
+        // INVARIANT: what is missing is taken, as before.
+        self.head.set(END);
+        self.bump.set(0);
+        self.taken.set(self.missing.get());
+    }
+
     /// Frees the allocated slot at `start`. Returns the header to write into it.
     #[inline(always)]
     pub fn release(&self, start: u16) -> Header {

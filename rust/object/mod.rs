@@ -20,7 +20,6 @@ pub(crate) mod migrate;
 #[cfg(CONFIG_COMPACTION)]
 pub(crate) mod on_page;
 mod ring;
-pub(crate) mod room;
 pub(crate) mod slot;
 pub(crate) mod tail;
 pub(crate) mod words;

@@ -247,9 +247,26 @@ impl<Owner: Sync> Zspage<Owner> {
     /// The slot of `class` at `start`, which is not beyond the last.
     #[inline(always)]
     pub(crate) fn slot(&self, class: &Geometry, start: u16) -> Slot<'_> {
+        self.slot_found(class, start, || self.find_in_pages(class, start))
+    }
+
+    /// [`Self::slot`] of a class that is not huge, without a call: for loops.
+    #[inline(always)]
+    pub(crate) fn slot_inlined(&self, class: &Geometry, start: u16) -> Slot<'_> {
+        self.slot_found(class, start, || self.find_inlined(class, start))
+    }
+
+    /// The slot of `class` at `start`, which `find` finds in pages that are not one range.
+    #[inline(always)]
+    fn slot_found(
+        &self,
+        class: &Geometry,
+        start: u16,
+        find: impl FnOnce() -> (u64, bool),
+    ) -> Slot<'_> {
         let (phys, split) = match self.chain.range() {
             Some(range) => (range.wrapping_add(usize_to_u64(bytes(start))), false),
-            None => self.find_in_pages(class, start),
+            None => find(),
         };
         // SAFETY: Slots follow each other from the start of the chain.
         unsafe { Slot::at(phys, split, class.is_huge()) }
@@ -258,6 +275,12 @@ impl<Owner: Sync> Zspage<Owner> {
     /// Where the slot at `start` is, in pages that are not one range, and whether it is split.
     #[inline(never)]
     fn find_in_pages(&self, class: &Geometry, start: u16) -> (u64, bool) {
+        self.find_inlined(class, start)
+    }
+
+    /// [`Self::find_in_pages`].
+    #[inline(always)]
+    fn find_inlined(&self, class: &Geometry, start: u16) -> (u64, bool) {
         let span = Span::of(PAGE_SHIFT, class, start);
         let zpdesc = self.chain.page(span.page);
         let phys = zpdesc.phys() | usize_to_u64(span.offset);
@@ -356,6 +379,12 @@ pub(crate) struct Found<'g> {
 }
 
 impl Found<'_> {
+    /// Frees its slot, which is one of `zspage`: the object is elsewhere.
+    #[inline(always)]
+    pub(crate) fn free_in<Owner: Sync>(&self, zspage: &Zspage<Owner>) {
+        self.slot.set_header(zspage.slots().release(self.start));
+    }
+
     /// Its free was deferred by reclaim.
     pub(crate) fn is_deferred(&self) -> bool {
         self.slot.has_header(Header::Deferred(self.handle.addr()))

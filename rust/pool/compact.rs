@@ -25,7 +25,6 @@ use crate::logic::{
     size_class::Geometry,
 };
 use crate::object::{
-    room::Room,
     slot::Slot,
     tail::Tail,
     zspage::{Doomed, Found, Zspage},
@@ -233,11 +232,10 @@ impl ClassGuard<'_> {
         // Before the source: where all are in one group, the one used last is to be filled.
         let to = self.lists.fullest();
         let from = to.and_then(|to| self.lists.emptiest_but(to, progress.passed));
-        let (Some(to), Some(mut from)) = (to, from) else {
+        let (Some(mut to), Some(mut from)) = (to, from) else {
             let step = self.empty_short(progress);
             return step.unwrap_or_else(|| self.shorten());
         };
-        let mut to = Room::new(to);
         let geometry = self.class.geometry();
         let objs = u16_to_usize(geometry.objs);
         let mut free = self.class.count().free(geometry);
@@ -258,67 +256,75 @@ impl ClassGuard<'_> {
             if free < objs || emptied.pages >= target || budget == 0 {
                 break;
             }
-            let Some(next) = self.lists.emptiest_but(to.zspage(), progress.passed) else {
+            let Some(next) = self.lists.emptiest_but(to, progress.passed) else {
                 break;
             };
             from = next;
         }
-        self.lists.relist(to.zspage(), geometry);
+        self.lists.relist(to, geometry);
         let gone = emptied.len.wrapping_neg();
         Self::zspages_changed(self.class, &self.lists, gone);
         Step::More
     }
 
-    /// Moves objects out of `from`, at most `budget`, until one is in use; to the zspage of `to`, and to
+    /// Moves objects out of `from`, at most `budget`, until one is in use; to the zspage `to`, and to
     /// others when that is full. The one that `to` then is may belong on another list.
     pub(super) fn empty<'g>(
         &'g self,
         from: &Zspage<SizeClass>,
-        to: &mut Room<'g, SizeClass>,
+        to: &mut &'g Zspage<SizeClass>,
         budget: &mut usize,
     ) -> Left {
         // A copy, of which the compiler knows that it stays the same.
         let geometry = *self.class.geometry();
-        let mut left = *budget;
-        let mut objects = from.objects(&geometry, 0..geometry.end());
-        let outcome = loop {
-            if from.slots().is_empty() {
-                break Left::Nothing;
-            }
-            if left == 0 {
-                break Left::Some;
-            }
-            let Some(object) = objects.next() else {
-                // Headers were overwritten: what they are of cannot be moved either.
-                break Left::InUse;
-            };
-            let release = || from.slots().release(object.start);
-            let others = || self.lists.fullest_but(from);
-            if !self.move_object(&geometry, &object, geometry.size, to, others, release) {
-                break Left::InUse;
-            }
-            left = left.wrapping_sub(1);
-        };
-        *budget = left;
-        if outcome != Left::Nothing {
-            self.lists.relist(from, &geometry);
+        if geometry.is_huge() {
+            // The one that there may be cannot be moved: no zspage of the class has room.
+            return Left::InUse;
         }
-        outcome
+        let all = u16_to_usize(from.slots().inuse());
+        let most = all.min(*budget);
+        let mut moved: usize = 0;
+        let mut objects = from.objects(&geometry, 0..geometry.end());
+        while moved < most {
+            // If there are fewer, headers were overwritten: what they are of cannot be moved either.
+            let Some(object) = objects.next() else {
+                break;
+            };
+            let others = || self.lists.fullest_but(from);
+            if !self.move_object(&geometry, &object, geometry.size, to, others) {
+                break;
+            }
+            moved = moved.wrapping_add(1);
+        }
+        *budget = budget.wrapping_sub(moved);
+        if moved == all {
+            // All at once, which takes no link for each.
+            from.slots().release_all();
+            return Left::Nothing;
+        }
+        for object in from.objects(&geometry, 0..geometry.end()).take(moved) {
+            object.free_in(from);
+        }
+        self.lists.relist(from, &geometry);
+        if moved == most {
+            Left::Some
+        } else {
+            Left::InUse
+        }
     }
 
     /// Moves one object of a class with slots of `size` bytes, this one or a smaller one, whose lock is
-    /// held, to this one: to the zspage of `to`, or, when that is full, to what `others` says. False, with
-    /// nothing changed, if it is in use, or if there is no room. `release` frees its slot and returns the
-    /// header for that. `geometry` is this class's.
+    /// held, to this one: to the zspage `to`, or, when that is full, to what `others` says. Its slot is the
+    /// caller's to free. False, with nothing changed, if it is in use, or if there is no room. `geometry` is
+    /// this class's.
     #[inline(always)]
     pub(super) fn move_object<'g>(
         &'g self,
         geometry: &Geometry,
         object: &Found<'_>,
         size: u32,
-        to: &mut Room<'g, SizeClass>,
+        to: &mut &'g Zspage<SizeClass>,
         others: impl Fn() -> Option<&'g Zspage<SizeClass>>,
-        release: impl FnOnce() -> Header,
     ) -> bool {
         // From the LOCK to its release: mappers spin on it.
         let _guard = MoverGuard::new();
@@ -331,27 +337,26 @@ impl ClassGuard<'_> {
         };
         object.slot.copy_to(slot, size, geometry.size);
         slot.set_header(Header::Allocated(object.handle.addr()));
-        object.slot.set_header(release());
         object.handle.unlock(slot.word(self.class.blank));
         true
     }
 
-    /// Takes a free slot of the zspage of `to`, or, when that is full, of what `others` says.
+    /// Takes a free slot of the zspage `to`, or, when that is full, of what `others` says.
     #[inline(always)]
     fn take_room<'g>(
         &'g self,
         geometry: &Geometry,
-        to: &mut Room<'g, SizeClass>,
+        to: &mut &'g Zspage<SizeClass>,
         others: impl Fn() -> Option<&'g Zspage<SizeClass>>,
     ) -> Option<Slot<'g>> {
         loop {
-            let zspage = to.zspage();
-            let slot = |start| to.slot(geometry, start);
+            let zspage = *to;
+            let slot = |start| zspage.slot_inlined(geometry, start);
             if let Some(slot) = self.take_slot_at(geometry, zspage, slot) {
                 return Some(slot);
             }
             Self::no_slot(self.class, &self.lists, zspage);
-            to.move_to(others()?);
+            *to = others()?;
         }
     }
 }

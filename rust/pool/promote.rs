@@ -16,10 +16,7 @@ use super::{
 };
 use crate::kapi::sched::cond_resched;
 use crate::logic::conv::u32_to_usize;
-use crate::object::{
-    room::Room,
-    zspage::{Doomed, Zspage},
-};
+use crate::object::zspage::{Doomed, Zspage};
 use crate::zpdesc_rs::{PAGE_SHIFT, PAGE_SIZE};
 use core::sync::atomic::Ordering;
 
@@ -105,29 +102,21 @@ impl ClassGuard<'_> {
     /// many, and the zspage if there are no others in it.
     fn promote(&self, to: &ClassGuard<'_>, most: usize) -> (usize, Option<Emptied>) {
         let geometry = self.class.geometry();
-        let (Some(zspage), Some(fullest)) = (self.promotable(), to.lists.fullest()) else {
+        let (Some(zspage), Some(mut fullest)) = (self.promotable(), to.lists.fullest()) else {
             return (0, None);
         };
-        let mut room = Room::new(fullest);
         let kept = zspage.pages().saturating_sub(1);
         let mut moved: usize = 0;
         for object in Self::beyond(zspage, geometry, kept).take(most) {
-            let release = || zspage.slots().release(object.start);
             let others = || to.lists.fullest();
-            let size = geometry.size;
-            if !to.move_object(
-                to.class.geometry(),
-                &object,
-                size,
-                &mut room,
-                others,
-                release,
-            ) {
+            let larger = to.class.geometry();
+            if !to.move_object(larger, &object, geometry.size, &mut fullest, others) {
                 break;
             }
+            object.free_in(zspage);
             moved = moved.wrapping_add(1);
         }
-        to.lists.relist(room.zspage(), to.class.geometry());
+        to.lists.relist(fullest, to.class.geometry());
         self.objects_changed(moved.wrapping_neg());
         to.objects_changed(moved);
         if zspage.slots().is_empty() {

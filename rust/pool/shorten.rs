@@ -13,7 +13,6 @@ use super::{
 };
 use crate::logic::{conv::u16_to_usize, size_class::Geometry};
 use crate::object::{
-    room::Room,
     tail::HeldTail,
     zspage::{Objects, Zspage},
 };
@@ -49,12 +48,11 @@ impl ClassGuard<'_> {
     pub(super) fn empty_short(&self, progress: &mut Progress) -> Option<Step> {
         let may = !progress.short_stays && self.class.missing_pages() != 0;
         let short = self.shrinkable().filter(|_| may)?;
-        let to = self.lists.fullest_but(short)?;
+        let mut to = self.lists.fullest_but(short)?;
         let all = budget(self.class.geometry());
         let mut budget = all;
-        let mut to = Room::new(to);
         let left = (self.staying(short) == 0).then(|| self.empty(short, &mut to, &mut budget))?;
-        self.lists.relist(to.zspage(), self.class.geometry());
+        self.lists.relist(to, self.class.geometry());
         self.lists.set_leaving(left == Left::Some);
         match left {
             Left::Nothing => progress.emptied.add(self.remove(short)),
@@ -136,25 +134,24 @@ impl ClassGuard<'_> {
             (free.start() < end).then_some(zspage)
         };
         let others = || self.lists.fullest_but(zspage).or_else(itself);
-        let mut to = Room::new(others().unwrap_or(zspage));
+        let mut to = others().unwrap_or(zspage);
         let moved = objects.all(|object| {
             let Some(less) = left.checked_sub(1) else {
                 return false;
             };
             // Its other free slots are on no list now, so it is not to be asked for one: it would look as
             // if its memory was overwritten.
-            if core::ptr::eq(to.zspage(), zspage) && itself().is_none() {
+            if core::ptr::eq(to, zspage) && itself().is_none() {
                 return false;
             }
-            let release = || zspage.slots().release_unlinked();
-            let moved =
-                self.move_object(geometry, &object, geometry.size, &mut to, others, release);
+            let moved = self.move_object(geometry, &object, geometry.size, &mut to, others);
             if moved {
+                object.slot.set_header(zspage.slots().release_unlinked());
                 *left = less;
             }
             moved
         });
-        self.lists.relist(to.zspage(), geometry);
+        self.lists.relist(to, geometry);
         moved
     }
 

@@ -126,6 +126,17 @@ impl Zspage {
         self.set_header(start, header);
     }
 
+    /// Frees all slots, as compaction does when their objects have moved. It does not get there if some
+    /// were given up.
+    fn free_all(&mut self) {
+        if self.sealed {
+            return;
+        }
+        self.allocated.clear();
+        self.touched.clear();
+        self.slots.release_all();
+    }
+
     /// Gives up the free list, as if it was overwritten.
     fn seal(&mut self) {
         self.slots.seal(&self.class);
@@ -362,6 +373,7 @@ proptest! {
                 // One slot at least has its pages.
                 0 => zspage.change(1 + kept % objs, choice % 64)?,
                 1 if seal && kept % 8 == 0 => zspage.seal(),
+                2 if choice % 4 == 0 => zspage.free_all(),
                 _ if step < frees => zspage.free(choice),
                 _ => zspage.malloc()?,
             }

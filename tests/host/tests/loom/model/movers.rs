@@ -198,6 +198,7 @@ impl Pool {
             // The kernel looks at counters, without the lock.
             let is_over = self.to_win(&class) == usize::from(is_empty);
             if is_empty {
+                class.zspages[from].slots.release_all();
                 self.release(class, from);
             }
             if is_over {
