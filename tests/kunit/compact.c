@@ -390,6 +390,59 @@ static void last_page_locked(struct kunit *test)
 	}
 }
 
+/*
+ * A zspage whose objects have moved waits for who has a page of it locked. It is
+ * used again, from its first slot on, and its objects move again.
+ */
+static void emptied_while_locked(struct kunit *test)
+{
+	enum { MOST = 1000, ROUNDS = 3 };
+	unsigned int which, round, whole, i;
+
+	for (which = 0; which < ARRAY_SIZE(chained); which++) {
+		unsigned long pages, waited;
+		struct page *page;
+		struct row row;
+
+		make_row(test, &row, "emptied_locked", chained[which], MOST);
+		whole = zsrs_fill_zspage(test, row.pool, row.contents, row.size, row.handles,
+					 MOST / 2);
+		pages = zsrs_get_total_pages(row.pool);
+		for (i = whole; i < 2 * whole; i++)
+			row_add(test, &row, i);
+		page = zsrs_page_of(row.pool, row.handles[0]);
+		KUNIT_ASSERT_NOT_NULL(test, page);
+		get_page(page);
+		KUNIT_ASSERT_TRUE(test, trylock_page(page));
+		for (round = 0; round < ROUNDS; round++) {
+			KUNIT_EXPECT_PTR_EQ(test, zsrs_page_of(row.pool, row.handles[0]), page);
+			/* Room for the one that is left there, which goes then. */
+			row_remove(&row, 2 * whole - 1);
+			for (i = 1; i < whole; i++)
+				row_remove(&row, i);
+			zsrs_compact(row.pool);
+			KUNIT_EXPECT_PTR_NE(test, zsrs_page_of(row.pool, row.handles[0]), page);
+			row_check(test, &row);
+			/* All slots but one are there, where the object was. */
+			row_remove(&row, 0);
+			row_add(test, &row, 2 * whole - 1);
+			for (i = 0; i < whole; i++)
+				row_add(test, &row, i);
+			KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(row.pool), 2 * pages);
+			row_check(test, &row);
+		}
+		for (i = 0; i < whole; i++)
+			row_remove(&row, i);
+		unlock_page(page);
+		put_page(page);
+		/* The worker frees it. */
+		for (waited = 0; zsrs_get_total_pages(row.pool) != pages && waited < 1000; waited++)
+			msleep(10);
+		KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(row.pool), pages);
+		drop_row(test, &row);
+	}
+}
+
 /* Two objects of neighbouring classes, which have a page each, share one when that is enough. */
 static void neighbours_share_a_page(struct kunit *test)
 {
@@ -710,6 +763,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(any_pattern_ends),
 	KUNIT_CASE(last_page_in_use),
 	KUNIT_CASE(last_page_locked),
+	KUNIT_CASE(emptied_while_locked),
 	KUNIT_CASE(neighbours_share_a_page),
 	KUNIT_CASE(neighbours_across_pages),
 	KUNIT_CASE(in_the_background),
