@@ -183,11 +183,9 @@ const fn chain_size(page_size: u32, max_chain: u32, size: u32) -> u32 {
 ///
 /// # Invariants
 ///
-/// `by_index[..nr_indexes + 1]` holds numbers below `nr_classes`, the rest is 0, and
+/// `by_index` holds numbers below `nr_classes`, beyond the largest class index 0, and
 /// `classes[..nr_classes]` have non-zero `size`, `objs` and `pages`.
 pub struct ClassTable {
-    /// Class indexes before merging.
-    nr_indexes: u16,
     /// Classes after merging.
     nr_classes: u16,
     /// Smallest object size in bytes that is stored one to a page.
@@ -203,7 +201,6 @@ impl ClassTable {
     /// No classes. A constant because a table is too large for the stack of a kernel: it is written
     /// to where it will be, and set up there.
     pub const EMPTY: Self = Self {
-        nr_indexes: 0,
         nr_classes: 0,
         huge_class_size: 0,
         by_index: [0; MAX_INDEXES + 1],
@@ -222,9 +219,8 @@ impl ClassTable {
             .wrapping_sub(MIN_SIZE)
             .div_ceil(delta)
             .wrapping_add(1);
-        self.nr_indexes = low_u16(nr_indexes);
         // Largest first, so that a merged class keeps the largest size.
-        for index in (0..self.nr_indexes).rev() {
+        for index in (0..low_u16(nr_indexes)).rev() {
             let size = MIN_SIZE
                 .wrapping_add(u16_to_u32(index).wrapping_mul(delta))
                 .min(page_size);
@@ -261,11 +257,6 @@ impl ClassTable {
     #[inline(always)]
     pub const fn nr_classes(&self) -> u16 {
         self.nr_classes
-    }
-
-    /// Number of class indexes before merging (255 on 4K pages). For tests.
-    pub const fn nr_indexes(&self) -> u16 {
-        self.nr_indexes
     }
 
     /// The classes by class number, largest slots first.

@@ -18,8 +18,6 @@ pub struct Span {
     pub page: usize,
     /// Where on that page, in bytes.
     pub offset: usize,
-    /// Bytes of the slot on that page; the rest lies at the start of the next one.
-    pub head: usize,
     /// The slot continues on the next page.
     pub crosses: bool,
 }
@@ -36,7 +34,6 @@ impl Span {
         Self {
             page: u32_to_usize(start.wrapping_shr(page_shift)),
             offset: u32_to_usize(offset),
-            head: u32_to_usize(if crosses { room } else { class.size }),
             crosses,
         }
     }
