@@ -269,6 +269,7 @@ impl ClassGuard<'_> {
 
     /// Moves objects out of `from`, at most `budget`, until one is in use; to the zspage `to`, and to
     /// others when that is full. The one that `to` then is may belong on another list.
+    #[inline(always)]
     pub(super) fn empty<'g>(
         &'g self,
         from: &Zspage<SizeClass>,
