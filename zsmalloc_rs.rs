@@ -83,15 +83,17 @@ impl kernel::Module for ZsmallocRs {
         kapi::memmap::init();
         let state = KBox::pin_init(State::new(kapi::global::chain()), GFP_KERNEL)?;
         let state = STATE.publish(state);
-        if let Some(state) = STATE.get() {
-            state.show();
-        }
         let hotplug = cpuhp::Registration::new(c_str!("mm/zsmalloc_rs:prepare"))?;
-        Ok(Self {
+        let loaded = Self {
             #[cfg(CONFIG_ZPOOL)]
             _zpool: kapi::zpool::Registration::new(module)?,
             _hotplug: hotplug,
             _state: state,
-        })
+        };
+        // Last: a module that cannot be loaded is freed even if a file of it is open.
+        if let Some(state) = STATE.get() {
+            state.show();
+        }
+        Ok(loaded)
     }
 }

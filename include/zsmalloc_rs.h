@@ -31,7 +31,7 @@ enum zsrs_mapmode {
  * @name: shown in debugfs and messages; copied
  *
  * Context: process context, may sleep.
- * Return: the pool, or NULL if there is no memory.
+ * Return: the pool, or NULL if there is no memory, or no name.
  */
 struct zsrs_pool *zsrs_create_pool(const char *name);
 

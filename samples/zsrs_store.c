@@ -86,7 +86,7 @@ struct slot {
 	unsigned long handle;
 	u32 checksum;
 	u32 version;
-	u16 size;
+	u32 size;
 	bool on_disk;
 	bool writing;
 };

@@ -89,16 +89,25 @@ unsafe fn pool_from_raw(pool: *mut c_void) -> &'static Pool {
 ///
 /// # Safety
 ///
-/// `name` must be NUL-terminated.
+/// `name` must be NUL-terminated, or null.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_create_pool(name: *const c_char) -> *mut c_void {
-    // SAFETY: NUL-terminated, by this function's contract.
-    let name = unsafe { CStr::from_char_ptr(name) };
-    pool_into_raw(Instance::new(name, None))
+    // SAFETY: NUL-terminated or null, by this function's contract.
+    unsafe { create_pool(name, None) }
 }
 
-/// A pool as C callers know it; null if there is none.
-fn pool_into_raw(instance: Result<KBox<Instance>>) -> *mut c_void {
+/// Creates a pool for C callers; null if there is no memory, or no name.
+///
+/// # Safety
+///
+/// As for [`zsrs_create_pool`].
+unsafe fn create_pool(name: *const c_char, handler: Option<Handler>) -> *mut c_void {
+    if name.is_null() {
+        return null_mut();
+    }
+    // SAFETY: NUL-terminated, by this function's contract.
+    let name = unsafe { CStr::from_char_ptr(name) };
+    let instance = Instance::new(name, handler);
     instance.map_or(null_mut(), |instance| KBox::into_raw(instance).cast())
 }
 
@@ -106,7 +115,7 @@ fn pool_into_raw(instance: Result<KBox<Instance>>) -> *mut c_void {
 ///
 /// # Safety
 ///
-/// `name` must be NUL-terminated. `evict` must be null, or a function that may be called with
+/// `name` must be NUL-terminated, or null. `evict` must be null, or a function that may be called with
 /// `private` until the pool is destroyed, from several tasks at once.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_create_evictable_pool(
@@ -114,11 +123,10 @@ pub(crate) unsafe extern "C" fn zsrs_create_evictable_pool(
     evict: Option<EvictFn>,
     private: *mut c_void,
 ) -> *mut c_void {
-    // SAFETY: NUL-terminated, by this function's contract.
-    let name = unsafe { CStr::from_char_ptr(name) };
     // SAFETY: It may be called with `private`, by this function's contract.
     let handler = evict.map(|evict| unsafe { Handler::new(evict, private) });
-    pool_into_raw(Instance::new(name, handler))
+    // SAFETY: NUL-terminated or null, by this function's contract.
+    unsafe { create_pool(name, handler) }
 }
 
 /// See `include/zsmalloc_rs.h`.

@@ -4,7 +4,7 @@
 
 use crate::kapi::debugfs::{file_operations, Dir, SeqFile, Show};
 use crate::logic::fullness::{Group, EMPTY, NR_GROUPS};
-use crate::logic::stats::ClassCount;
+use crate::logic::{size_class::MAX_INDEXES, stats::ClassCount};
 use crate::pool::{class::SizeClass, shared::Shared, Pool};
 use crate::zpdesc_rs::PAGE_SHIFT;
 use core::fmt::{self, Write};
@@ -77,10 +77,9 @@ impl Classes {
 }
 
 /// The sums in the last line of `classes`.
-#[derive(Default)]
 struct Totals {
-    /// Zspages of each fullness group.
-    groups: [usize; NR_GROUPS],
+    /// Zspages of each fullness group; `None` if those of a class were not counted.
+    groups: Option<[usize; NR_GROUPS]>,
     /// Slots.
     slots: usize,
     /// Objects.
@@ -94,6 +93,9 @@ struct Totals {
 impl Show for Classes {
     file_operations!(Classes);
 
+    // A line for each class, a heading and the sums.
+    const BYTES: usize = (MAX_INDEXES + 4) * 256;
+
     fn show(&self, file: &mut SeqFile) -> fmt::Result {
         write!(file, " {:>5} {:>5}", "class", "size")?;
         for column in [
@@ -106,7 +108,13 @@ impl Show for Classes {
             " {:>13} {:>10} {:>10} {:>16} {:>8}",
             "obj_allocated", "obj_used", "pages_used", "pages_per_zspage", "freeable"
         )?;
-        let mut totals = Totals::default();
+        let mut totals = Totals {
+            groups: Some([0; NR_GROUPS]),
+            slots: 0,
+            inuse: 0,
+            pages: 0,
+            freeable: 0,
+        };
         // Class numbers fall as sizes grow.
         for class in self.0.classes().iter().rev() {
             totals.show_class(class, file)?;
@@ -124,12 +132,13 @@ impl Totals {
             (guard.zspages_by_group(), class.count())
         };
         write!(file, " {:>5} {:>5}", geometry.index, geometry.size)?;
-        for ((number, total), group) in zspages.iter().zip(&mut self.groups).zip(Group::all()) {
-            *total = total.wrapping_add(*number);
-            if group != EMPTY {
-                write!(file, " {number:>9}")?;
+        show_groups(zspages.as_ref(), file)?;
+        self.groups = self.groups.zip(zspages).map(|(mut groups, zspages)| {
+            for (total, number) in groups.iter_mut().zip(zspages) {
+                *total = total.wrapping_add(number);
             }
-        }
+            groups
+        });
         let row = Row::new(class, &count);
         self.slots = self.slots.wrapping_add(row.slots);
         self.inuse = self.inuse.wrapping_add(count.inuse);
@@ -145,17 +154,26 @@ impl Totals {
     /// Shows the sums.
     fn show(&self, file: &mut SeqFile) -> fmt::Result {
         write!(file, "\n {:>5} {:>5}", "Total", "")?;
-        for (total, group) in self.groups.iter().zip(Group::all()) {
-            if group != EMPTY {
-                write!(file, " {total:>9}")?;
-            }
-        }
+        show_groups(self.groups.as_ref(), file)?;
         writeln!(
             file,
             " {:>13} {:>10} {:>10} {:>16} {:>8}",
             self.slots, self.inuse, self.pages, "", self.freeable
         )
     }
+}
+
+/// Shows how many zspages there are in each group but that of empty ones.
+fn show_groups(zspages: Option<&[usize; NR_GROUPS]>, file: &mut SeqFile) -> fmt::Result {
+    for (place, group) in Group::all().enumerate() {
+        if group != EMPTY {
+            match zspages.and_then(|zspages| zspages.get(place)) {
+                Some(number) => write!(file, " {number:>9}")?,
+                None => write!(file, " {:>9}", "-")?,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The figures of one class that are worked out.

@@ -2,7 +2,7 @@
 
 //! Read-only text files in debugfs (`<linux/debugfs.h>`, `<linux/seq_file.h>`).
 
-use super::bindings;
+use super::{bindings, memmap::PAGE_SIZE};
 use core::{fmt, marker::PhantomData, ptr::null_mut};
 use kernel::{
     ffi::{c_int, c_ushort, c_void},
@@ -25,6 +25,9 @@ impl fmt::Write for SeqFile {
 
 /// Something whose state can be read as text.
 pub(crate) trait Show: Sync {
+    /// Bytes of the text. If there are more it is written several times, each time to a larger buffer.
+    const BYTES: usize = PAGE_SIZE;
+
     /// Writes the text. May sleep.
     fn show(&self, file: &mut SeqFile) -> fmt::Result;
 
@@ -131,16 +134,16 @@ impl<T: Show> File<T> {
         // SAFETY: debugfs put the data pointer there.
         let data = unsafe { (*inode).i_private };
         // SAFETY: `file` is being opened; `show` takes what `data` points to.
-        unsafe { bindings::single_open(file, Some(Self::show), data) }
+        unsafe { bindings::single_open_size(file, Some(Self::show), data, T::BYTES) }
     }
 
-    /// The callback of `single_open`.
+    /// The callback of `single_open_size`.
     ///
     /// # Safety
     ///
     /// Called by seq_file for a file that [`Self::open`] opened.
     unsafe extern "C" fn show(seq: *mut bindings::seq_file, _: *mut c_void) -> c_int {
-        // SAFETY: `single_open` put the data pointer there.
+        // SAFETY: `single_open_size` put the data pointer there.
         let data = unsafe { (*seq).private };
         // SAFETY: It points to a `T` that lives as long as the file, by `Dir::file`.
         let shown = unsafe { &*data.cast::<T>() };

@@ -64,9 +64,10 @@ impl<Owner: Sync> ZspageLists<Owner> {
         self.filled.get()
     }
 
-    /// Zspages in a group, other than the full ones. Looks at each.
-    pub(crate) fn count(&self, group: Group) -> usize {
-        self.group(group).count()
+    /// Zspages in a group, other than the full ones, if there are no more than `most`. Looks at each.
+    pub(crate) fn count(&self, group: Group, most: usize) -> Option<usize> {
+        let found = self.group(group).take(most.saturating_add(1)).count();
+        (found <= most).then_some(found)
     }
 
     /// The list of a group.

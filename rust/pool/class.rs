@@ -31,6 +31,9 @@ use crate::zpdesc_rs::{ZpdescRef, PAGE_SHIFT};
 use core::sync::atomic::{AtomicU16, AtomicU8, AtomicUsize, Ordering};
 use kernel::{c_str, prelude::*, sync::Arc};
 
+/// Most zspages that are counted while a class's lock is held.
+const COUNTED: usize = 4096;
+
 /// The order of the classes' locks: by class number, larger slots first.
 static LOCKS: OrderedLocks<MAX_INDEXES> = OrderedLocks::new();
 
@@ -432,21 +435,23 @@ impl ClassGuard<'_> {
         Some(self.remove(zspage))
     }
 
-    /// Zspages in each fullness group. Looks at each of them, except for the full ones, of which there
-    /// may be very many: those under reclaim, which are in none, count among them.
-    pub(crate) fn zspages_by_group(&self) -> [usize; NR_GROUPS] {
+    /// Zspages in each fullness group; `None` if there are too many that are not full, since each of those
+    /// is looked at. Those under reclaim, which are in none, count as full.
+    pub(crate) fn zspages_by_group(&self) -> Option<[usize; NR_GROUPS]> {
         let mut counts = [0; NR_GROUPS];
-        let mut left = self.class.count().zspages;
+        let mut all = self.class.count().zspages;
+        let mut most = COUNTED;
         // The full ones come last.
         for (count, group) in counts.iter_mut().zip(Group::all()) {
-            *count = if group == FULL {
-                left
-            } else {
-                self.lists.count(group)
-            };
-            left = left.saturating_sub(*count);
+            if group == FULL {
+                *count = all;
+                break;
+            }
+            *count = self.lists.count(group, most)?;
+            most = most.saturating_sub(*count);
+            all = all.saturating_sub(*count);
         }
-        counts
+        Some(counts)
     }
 }
 

@@ -69,6 +69,12 @@ static unsigned long must_malloc(struct kunit *test, struct zsrs_pool *pool, siz
 	return handle;
 }
 
+static void no_name(struct kunit *test)
+{
+	KUNIT_EXPECT_NULL(test, zsrs_create_pool(NULL));
+	KUNIT_EXPECT_NULL(test, zsrs_create_evictable_pool(NULL, NULL, NULL));
+}
+
 static void wrong_sizes(struct kunit *test)
 {
 	struct zsrs_pool *pool = zsrs_need_pool(test, "wrong_sizes");
@@ -461,6 +467,7 @@ static void map_keeps_the_cpu(struct kunit *test)
 }
 
 static struct kunit_case cases[] = {
+	KUNIT_CASE(no_name),
 	KUNIT_CASE(wrong_sizes),
 	KUNIT_CASE(every_size),
 	KUNIT_CASE(class_of_every_size),

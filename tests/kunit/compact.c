@@ -549,6 +549,52 @@ static void in_the_background(struct kunit *test)
 	KUNIT_EXPECT_GT(test, pages_tidied(test, true, 10000), 0l);
 }
 
+/*
+ * The first column of zspages by fullness, in a line of debugfs that begins with
+ * @begin; -1 if they were not counted.
+ */
+static long first_group(struct kunit *test, const char *text, const char *begin)
+{
+	const char *line = strstr(text, begin);
+	char column[16];
+
+	KUNIT_ASSERT_NOT_NULL_MSG(test, line, "no line with \"%s\"", begin);
+	KUNIT_ASSERT_EQ(test, sscanf(line + strlen(begin), " %15s", column), 1);
+	return strcmp(column, "-") ? simple_strtol(column, NULL, 10) : -1;
+}
+
+/* debugfs does not hold a class's lock while it counts very many zspages. */
+static void too_many_to_count(struct kunit *test)
+{
+	enum { COUNTED = 4096, TEXT = SZ_128K };
+	char begin[32], *text;
+	struct row row;
+	unsigned int i;
+
+	if (PAGE_SIZE > SZ_16K)
+		kunit_skip(test, "with pages of this size it takes 256 MiB");
+	text = kvmalloc(TEXT, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, text);
+	/* Two to a page, of which one is freed. */
+	make_row(test, &row, "too_many", PAGE_SIZE / 2 - 8, 2 * (COUNTED + 1));
+	for (i = 0; i < row.count; i++)
+		row_add(test, &row, i);
+	for (i = 0; i < row.count; i += 2)
+		row_remove(&row, i);
+	snprintf(begin, sizeof(begin), " %5u %5lu", zsrs_lookup_class_index(row.pool, row.size),
+		 PAGE_SIZE / 2);
+	for (i = 1; i < 4; i += 2) {
+		KUNIT_ASSERT_EQ(test, zsrs_read_text("/sys/kernel/debug/zsmalloc_rs/too_many/classes",
+						     text, TEXT), 0);
+		/* One too many first. */
+		KUNIT_EXPECT_EQ(test, first_group(test, text, begin), i == 1 ? -1l : 0l);
+		KUNIT_EXPECT_EQ(test, first_group(test, text, " Total      "), i == 1 ? -1l : 0l);
+		row_remove(&row, i);
+	}
+	drop_row(test, &row);
+	kvfree(text);
+}
+
 static void half_freed(struct kunit *test)
 {
 	struct holes holes;
@@ -767,6 +813,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(neighbours_share_a_page),
 	KUNIT_CASE(neighbours_across_pages),
 	KUNIT_CASE(in_the_background),
+	KUNIT_CASE(too_many_to_count),
 	KUNIT_CASE(half_freed),
 	KUNIT_CASE(again_and_again),
 	KUNIT_CASE(two_compact),
