@@ -311,7 +311,7 @@ static void clear_slot(struct slot *slot)
 		zsrs_free(store.pool, slot->handle);
 		slot->handle = 0;
 		count(STORED, -1);
-		count(STORED_BYTES, -slot->size);
+		count(STORED_BYTES, -(long)slot->size);
 	}
 	if (slot->on_disk) {
 		slot->on_disk = false;
