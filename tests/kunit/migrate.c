@@ -84,20 +84,11 @@ static void free_all(struct zspage *zspage)
 	}
 }
 
-static bool has_no_pages(const struct zspage *zspage)
-{
-	int i;
-
-	for (i = 0; i < 1000 && zsrs_get_total_pages(zspage->pool); i++)
-		msleep(10);
-	return !zsrs_get_total_pages(zspage->pool);
-}
-
 static void drop_zspage(struct kunit *test, struct zspage *zspage)
 {
 	expect_contents(test, zspage);
 	free_all(zspage);
-	KUNIT_EXPECT_TRUE(test, has_no_pages(zspage));
+	KUNIT_EXPECT_TRUE(test, zsrs_comes_to_pages(zspage->pool, 0));
 	zsrs_destroy_pool(zspage->pool);
 	kfree(zspage->contents);
 }
@@ -249,7 +240,7 @@ static void freed_while_moving(struct kunit *test)
 			KUNIT_EXPECT_EQ(test, zsrs_migrate_locked(page, MIGRATE_ASYNC, &new), 0);
 			unlock_page(page);
 			put_page(page);
-			KUNIT_EXPECT_TRUE_MSG(test, has_no_pages(zspage),
+			KUNIT_EXPECT_TRUE_MSG(test, zsrs_comes_to_pages(zspage->pool, 0),
 					      "page %u of %lu, objects of %zu bytes", j, nr_pages,
 					      sizes[i]);
 			drop_zspage(test, zspage);

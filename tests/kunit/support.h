@@ -7,6 +7,7 @@
 #define _ZSRS_KUNIT_SUPPORT_H
 
 #include <kunit/test.h>
+#include <linux/delay.h>
 #include <linux/err.h>
 #include <linux/fs.h>
 #include <linux/kthread.h>
@@ -366,6 +367,16 @@ static inline struct zsrs_pool *zsrs_need_pool(struct kunit *test, const char *n
 
 	KUNIT_ASSERT_NOT_NULL_MSG(test, pool, "no memory for pool %s", name);
 	return pool;
+}
+
+/* Whether a pool has so many pages once the worker has freed what waits for that; ten seconds at most. */
+static inline bool zsrs_comes_to_pages(struct zsrs_pool *pool, unsigned long pages)
+{
+	int i;
+
+	for (i = 0; i < 1000 && zsrs_get_total_pages(pool) != pages; i++)
+		msleep(10);
+	return zsrs_get_total_pages(pool) == pages;
 }
 
 /*
