@@ -187,6 +187,13 @@ static void mapped_page_stays(struct kunit *test)
 	drop_zspage(test, zspage);
 }
 
+/* Isolated pages are on a list of the core, whose links nobody else may touch. */
+static bool is_alone_on(const struct list_head *list, const struct page *page)
+{
+	return list->next == &page->lru && list->prev == &page->lru &&
+	       page->lru.next == list && page->lru.prev == list;
+}
+
 /* Bug 5: all objects are freed while a page is isolated. */
 static void freed_while_isolated(struct kunit *test)
 {
@@ -196,14 +203,17 @@ static void freed_while_isolated(struct kunit *test)
 		for (j = 0; j < 2; j++) {
 			struct zspage *zspage = need_zspage(test, sizes[i]);
 			struct page *page = zspage->pages[zspage->nr_pages - 1], *new;
+			LIST_HEAD(isolated);
 
 			KUNIT_ASSERT_TRUE(test, zsrs_isolate(page));
+			list_add(&page->lru, &isolated);
 			free_all(zspage);
 			/* No page is locked: all of them go at once. */
 			KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(zspage->pool), 0ul);
 			KUNIT_EXPECT_FALSE(test, PageZsmalloc(page));
 			KUNIT_EXPECT_NULL(test, zsrs_operations_of(page));
 			KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
+			KUNIT_EXPECT_TRUE(test, is_alone_on(&isolated, page));
 			if (j) {
 				zsrs_put_back(page);
 			} else {
@@ -298,11 +308,13 @@ static void destroy_waits(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
 		struct zspage *zspage = need_zspage(test, sizes[i]);
 		struct unlocker *unlocker = kunit_kzalloc(test, sizeof(*unlocker), GFP_KERNEL);
+		LIST_HEAD(isolated);
 
 		KUNIT_ASSERT_NOT_NULL(test, unlocker);
 		unlocker->page = zspage->pages[zspage->nr_pages / 2];
 		INIT_DELAYED_WORK(&unlocker->work, unlock_in_work);
 		KUNIT_ASSERT_TRUE(test, zsrs_isolate(unlocker->page));
+		list_add(&unlocker->page->lru, &isolated);
 		lock_page(unlocker->page);
 		free_all(zspage);
 		schedule_delayed_work(&unlocker->work, msecs_to_jiffies(30));
@@ -313,6 +325,7 @@ static void destroy_waits(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, PageZsmalloc(unlocker->page));
 		KUNIT_EXPECT_NULL(test, zsrs_operations_of(unlocker->page));
 		KUNIT_EXPECT_EQ(test, page_ref_count(unlocker->page), 1);
+		KUNIT_EXPECT_TRUE(test, is_alone_on(&isolated, unlocker->page));
 		zsrs_put_back(unlocker->page);
 		kfree(zspage->contents);
 	}
