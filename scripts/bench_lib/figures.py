@@ -33,7 +33,9 @@ OPERATIONS = {
     "malloc_fill": "mean",
     "pair": "mean",
     "compact_object": "mean",
+    "compact_refilled": "mean",
     "migrate_page": "mean",
+    "migrate_refilled": "mean",
     "create": "median",
     "destroy": "median",
 }

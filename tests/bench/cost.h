@@ -199,10 +199,10 @@ static bool write_to(const char *path, const char *text)
 #define BACKGROUND "/sys/module/zsmalloc_rs/parameters/background_compaction"
 
 /* Half of all objects is freed; then the pool is compacted. */
-static int measure_compaction(struct set *set)
+static int measure_compaction(struct set *set, const char *name)
 {
 	u64 *places = vmalloc_array(set->count, sizeof(u64));
-	bool marked = !strcmp("compact_object", profile);
+	bool marked = !strcmp(name, profile);
 	unsigned long pages, before, returned;
 	unsigned int i, moved = 0;
 	u64 start, cost, bytes = 0;
@@ -230,11 +230,11 @@ static int measure_compaction(struct set *set)
 			bytes += set->objects[i].size;
 		}
 	vfree(places);
-	pr_info("BENCH {\"op\":\"compact_object\",\"count\":%u,\"sum\":%llu}\n", moved, cost);
-	figure("compact_bytes_moved", "%llu", bytes);
-	figure("compact_pages_before", "%lu", before);
-	figure("compact_pages_after", "%lu", pages);
-	figure("compact_pages_returned", "%lu", returned);
+	pr_info("BENCH {\"op\":\"%s\",\"count\":%u,\"sum\":%llu}\n", name, moved, cost);
+	pr_info("BENCH {\"figure\":\"%s_bytes\",\"value\":%llu}\n", name, bytes);
+	pr_info("BENCH {\"figure\":\"%s_pages_before\",\"value\":%lu}\n", name, before);
+	pr_info("BENCH {\"figure\":\"%s_pages_after\",\"value\":%lu}\n", name, pages);
+	pr_info("BENCH {\"figure\":\"%s_pages_returned\",\"value\":%lu}\n", name, returned);
 	return 0;
 }
 
@@ -280,12 +280,12 @@ static int migrate_one(struct page *old, struct series *series)
 }
 
 /* Replaces the page of every eighth object by another. */
-static int measure_migration(struct set *set)
+static int measure_migration(struct set *set, const char *name)
 {
 	unsigned int i, refused = 0;
 	struct series series;
 
-	if (series_open(&series, "migrate_page", set->count))
+	if (series_open(&series, name, set->count))
 		return -ENOMEM;
 	for (i = 0; i < set->count; i += 8) {
 		struct object *object = &set->objects[i];
@@ -297,7 +297,7 @@ static int measure_migration(struct set *set)
 			cond_resched();
 	}
 	series_close(&series);
-	figure("migrate_refused", "%u", refused);
+	pr_info("BENCH {\"figure\":\"%s_refused\",\"value\":%u}\n", name, refused);
 	return 0;
 }
 
@@ -478,11 +478,11 @@ static int run_cost(unsigned int count)
 	error = error ?: verify(&set, "churn");
 	error = error ?: measure_pair(&set);
 	error = error ?: verify(&set, "pair");
-	error = error ?: measure_migration(&set);
-	error = error ?: verify(&set, "migration");
-	error = error ?: measure_compaction(&set);
+	error = error ?: measure_compaction(&set, "compact_object");
 	error = error ?: verify(&set, "compaction");
 	error = error ?: set_fill(&set);
+	error = error ?: measure_migration(&set, "migrate_page");
+	error = error ?: verify(&set, "migration");
 	error = error ?: measure_drain(&set);
 	/* Pages come from where those of the drain went: no longer in a row. */
 	error = error ?: set_fill(&set);
@@ -490,6 +490,10 @@ static int run_cost(unsigned int count)
 	error = error ?: measure_map(&set, "map_refilled_ro", BENCH_RO);
 	error = error ?: measure_map(&set, "map_refilled_rw", BENCH_RW);
 	error = error ?: verify(&set, "refill");
+	/* And a third of them is replaced by others: few zspages have theirs in a row. */
+	error = error ?: measure_migration(&set, "migrate_refilled");
+	error = error ?: measure_compaction(&set, "compact_refilled");
+	error = error ?: verify(&set, "compaction");
 	/* Last: C has none, and all before is to find the same memory on both sides. */
 	error = error ?: measure_reclaim(&set);
 	if (set.corrupt)
