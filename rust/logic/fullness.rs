@@ -104,21 +104,11 @@ impl GroupSet {
         Self::highest(self.0)
     }
 
-    /// The fullest group in the set with both objects and room: where compaction moves to.
+    /// The groups in the set with both objects and room, emptiest first: compaction moves from the first
+    /// and to the last.
     #[inline(always)]
-    pub const fn fullest_partial(self) -> Option<Group> {
-        Self::highest(self.0 & !Self::bit(EMPTY))
-    }
-
-    /// The emptiest group in the set with both objects and room: where compaction moves from.
-    #[inline(always)]
-    pub const fn emptiest_partial(self) -> Option<Group> {
-        let set = self.0 & !Self::bit(EMPTY);
-        if set == 0 {
-            return None;
-        }
-        // INVARIANT: the lowest bit of a non-empty set of bits 1..=10.
-        Some(Group(set.trailing_zeros()))
+    pub const fn partial(self) -> Groups {
+        Groups(self.0 & !Self::bit(EMPTY))
     }
 
     /// The set of one group.
@@ -136,5 +126,47 @@ impl GroupSet {
             Some(bit) => Some(Group(bit)),
             None => None,
         }
+    }
+
+    /// The emptiest group of a set of bits.
+    #[inline(always)]
+    const fn lowest(set: u32) -> Option<Group> {
+        if set == 0 {
+            None
+        } else {
+            // INVARIANT: only bits of groups are ever set.
+            Some(Group(set.trailing_zeros()))
+        }
+    }
+}
+
+/// Some groups, emptiest first: bits as in [`GroupSet`].
+#[derive(Clone)]
+pub struct Groups(u32);
+
+impl Groups {
+    /// Leaves a group out.
+    #[inline(always)]
+    fn take(&mut self, group: Option<Group>) -> Option<Group> {
+        self.0 &= !GroupSet::bit(group?);
+        group
+    }
+}
+
+impl Iterator for Groups {
+    type Item = Group;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Group> {
+        let emptiest = GroupSet::lowest(self.0);
+        self.take(emptiest)
+    }
+}
+
+impl DoubleEndedIterator for Groups {
+    #[inline(always)]
+    fn next_back(&mut self) -> Option<Group> {
+        let fullest = GroupSet::highest(self.0);
+        self.take(fullest)
     }
 }

@@ -84,12 +84,12 @@ impl<Owner: Sync> ZspageLists<Owner> {
         skip: usize,
     ) -> Option<&Zspage<Owner>> {
         let is_other = |zspage: &Zspage<Owner>| core::ptr::eq(zspage, other);
-        let first = self.first(self.filled.get().emptiest_partial()?);
+        let groups = self.filled.get().partial();
+        let first = self.first(groups.clone().next()?);
         if skip == 0 && !first.is_some_and(is_other) {
             return first;
         }
-        let partial = Group::all().filter(|group| group.is_partial());
-        let zspages = partial.flat_map(|group| self.group(group));
+        let zspages = groups.flat_map(|group| self.group(group));
         zspages.filter(|zspage| !is_other(zspage)).nth(skip)
     }
 
@@ -114,12 +114,12 @@ impl<Owner: Sync> ZspageLists<Owner> {
     #[inline(always)]
     fn fullest_that(&self, suits: impl Fn(&Zspage<Owner>) -> bool) -> Option<&Zspage<Owner>> {
         let may = |zspage: &&Zspage<Owner>| suits(zspage) && !self.is_leaving(zspage);
-        let first = self.first(self.filled.get().fullest_partial()?);
+        let groups = self.filled.get().partial();
+        let first = self.first(groups.clone().next_back()?);
         if first.as_ref().is_some_and(may) {
             return first;
         }
-        let partial = Group::all().rev().filter(|group| group.is_partial());
-        let mut zspages = partial.flat_map(|group| self.group(group));
+        let mut zspages = groups.rev().flat_map(|group| self.group(group));
         zspages.find(may)
     }
 
@@ -173,7 +173,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
             // An empty one is only waiting to be freed.
             return self.short().filter(|short| !short.slots().is_empty());
         }
-        self.first(self.filled.get().emptiest_partial()?)
+        self.first(self.filled.get().partial().next()?)
     }
 
     /// Takes its last pages from a zspage, unless there is an object on them, or another zspage lacks
