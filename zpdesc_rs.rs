@@ -286,12 +286,14 @@ impl Zpdesc {
         }
     }
 
-    /// Makes the page, which is held, unmovable for good. A lock is released; a frozen page stays frozen,
-    /// and then nobody has isolated it.
+    /// Makes the page, which is held, unmovable for good, and lets go of it.
+    #[inline(always)]
     pub(crate) fn retire(&self) {
         if self.is_frozen() {
+            // Nobody has isolated it.
             #[cfg(CONFIG_COMPACTION)]
             self.movable_ops.store(0, Ordering::Relaxed);
+            self.unfreeze();
         } else {
             self.clear_movable();
             self.unlock();
@@ -393,9 +395,6 @@ impl Zpdesc {
     /// As for [`Self::put`].
     #[inline(always)]
     pub(crate) unsafe fn free(&self) {
-        if self.is_frozen() {
-            self.unfreeze();
-        }
         // SAFETY: One reference is ours, and nobody of ours uses the page after this.
         unsafe { bindings::__free_pages(self.page(), 0) };
     }

@@ -2,7 +2,7 @@
 
 //! The pages of one zspage: linked, allocated together and freed together, except for the last ones.
 
-use super::counted::{Counted, Gone};
+use super::counted::{Come, Gone};
 use crate::kapi::{
     gfp::Gfp,
     movable,
@@ -184,8 +184,9 @@ impl Chain {
         if nr > 1 {
             SCATTER.chain_allocated(contiguous);
         }
-        let mut come = Counted::new();
-        chain.iter().for_each(|zpdesc| come.add(zpdesc, 1));
+        let mut come = Come::new();
+        chain.iter().for_each(|zpdesc| come.add(zpdesc));
+        drop(come);
         Some((chain, adjacent))
     }
 
@@ -343,15 +344,16 @@ impl Chain {
     /// returned.
     #[inline(always)]
     pub(super) fn try_hold(&self, from: usize) -> Result<(), &Zpdesc> {
-        let mut held: usize = 0;
+        let huge = self.first.get().is_huge();
         let mut next = Some(self.page(from));
         while let Some(zpdesc) = next {
             if !zpdesc.try_hold() {
-                self.iter().skip(from).take(held).for_each(Zpdesc::let_go);
+                let held = self.iter().skip(from);
+                held.take_while(|other| !core::ptr::eq(*other, zpdesc))
+                    .for_each(Zpdesc::let_go);
                 return Err(zpdesc);
             }
-            held = held.wrapping_add(1);
-            next = self.after(zpdesc);
+            next = if huge { None } else { zpdesc.next() };
         }
         Ok(())
     }

@@ -2,95 +2,104 @@
 
 //! Pages on their way, and how many each zone has: `NR_ZSPAGES`.
 
-use crate::zpdesc_rs::{Zone, ZoneBits, Zpdesc};
+use crate::zpdesc_rs::Zpdesc;
 
-/// Pages that come or go, which their zones count in `NR_ZSPAGES`: one call for pages of one zone that
-/// follow each other, the last when the value is dropped.
-pub(super) struct Counted {
-    /// The zone of the latest page.
-    zone: Option<(Zone, ZoneBits)>,
-    /// How many pages of it have come since the last call.
+/// Pages of one zone that follow each other, to be counted together.
+struct Run<'p> {
+    /// The first of them.
+    first: &'p Zpdesc,
+    /// How many.
     pages: isize,
 }
 
-impl Counted {
-    /// None yet.
-    pub(super) fn new() -> Self {
-        Self {
-            zone: None,
-            pages: 0,
-        }
+impl<'p> Run<'p> {
+    /// One page.
+    fn new(first: &'p Zpdesc) -> Self {
+        Self { first, pages: 1 }
     }
 
-    /// A page has come, or is about to go if `by` is -1.
+    /// Adds a page, if it is of the same zone. False if it is not.
     #[inline(always)]
-    pub(super) fn add(&mut self, zpdesc: &Zpdesc, by: isize) {
-        let bits = zpdesc.zone_bits();
-        if !self.zone.is_some_and(|(_, latest)| latest == bits) {
-            self.flush();
-            self.zone = Some((zpdesc.zone(), bits));
+    fn takes(&mut self, zpdesc: &Zpdesc) -> bool {
+        let same = self.first.zone_bits() == zpdesc.zone_bits();
+        if same {
+            self.pages = self.pages.wrapping_add(1);
         }
-        self.pages = self.pages.wrapping_add(by);
+        same
+    }
+}
+
+/// Pages that come. Their zones are told with one call for pages that follow each other, the last when the
+/// value is dropped.
+pub(super) struct Come<'p>(Option<Run<'p>>);
+
+impl<'p> Come<'p> {
+    /// None yet.
+    pub(super) fn new() -> Self {
+        Self(None)
+    }
+
+    /// Counts a page.
+    #[inline(always)]
+    pub(super) fn add(&mut self, zpdesc: &'p Zpdesc) {
+        if !self.0.as_mut().is_some_and(|run| run.takes(zpdesc)) {
+            self.flush();
+            self.0 = Some(Run::new(zpdesc));
+        }
     }
 
     /// Tells the zone.
     fn flush(&mut self) {
-        let pages = core::mem::take(&mut self.pages);
-        if let Some((zone, _)) = self.zone.take() {
-            zone.add_zspages(pages);
+        if let Some(run) = self.0.take() {
+            run.first.zone().add_zspages(run.pages);
         }
     }
 }
 
-impl Drop for Counted {
+impl Drop for Come<'_> {
     fn drop(&mut self) {
         self.flush();
     }
 }
 
-/// Pages that are given back, and counted before: a zone that has no pages any more may be taken away. So
-/// the latest is kept until its zone was told, or has another.
-pub(super) struct Gone<'p> {
-    /// All of them.
-    counted: Counted,
-    /// The latest.
-    latest: Option<&'p Zpdesc>,
-}
+/// Pages that are given back, as [`Come`]. The first of a run stays until its zone was told: a zone that has
+/// no pages any more may be taken away.
+pub(super) struct Gone<'p>(Option<Run<'p>>);
 
 impl<'p> Gone<'p> {
     /// None yet.
     pub(super) fn new() -> Self {
-        Self {
-            counted: Counted::new(),
-            latest: None,
-        }
+        Self(None)
     }
 
-    /// Gives a page back.
+    /// Gives a page back, at once or later.
     ///
     /// # Safety
     ///
     /// It is the caller's, who does not use it any more, and reset.
     #[inline(always)]
     pub(super) unsafe fn add(&mut self, zpdesc: &'p Zpdesc) {
-        self.counted.add(zpdesc, -1);
-        self.free_latest();
-        self.latest = Some(zpdesc);
+        if self.0.as_mut().is_some_and(|run| run.takes(zpdesc)) {
+            // SAFETY: Reset, and nobody of ours uses it, as the caller says.
+            unsafe { zpdesc.free() };
+        } else {
+            self.flush();
+            self.0 = Some(Run::new(zpdesc));
+        }
     }
 
-    /// Gives the latest page back.
-    #[inline(always)]
-    fn free_latest(&mut self) {
-        if let Some(latest) = self.latest.take() {
+    /// Tells the zone, and gives the first page back.
+    fn flush(&mut self) {
+        if let Some(run) = self.0.take() {
+            run.first.zone().add_zspages(run.pages.wrapping_neg());
             // SAFETY: It was given to `add`, once.
-            unsafe { latest.free() };
+            unsafe { run.first.free() };
         }
     }
 }
 
 impl Drop for Gone<'_> {
     fn drop(&mut self) {
-        self.counted.flush();
-        self.free_latest();
+        self.flush();
     }
 }

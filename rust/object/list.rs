@@ -5,6 +5,7 @@
 //! As the kernel's `hlist`: a value refers to the link that leads to it, be it the list's own or
 //! one in the value before, so taking it off is the same wherever it is.
 
+use crate::kapi::kmem_cache::SlabBox;
 use core::{cell::Cell, ptr::NonNull};
 
 /// What leads to a value: in a list, or in the value before.
@@ -109,5 +110,44 @@ impl<T: Listed> List<T> {
         let first = self.first()?;
         self.remove(first);
         Some(NonNull::from(first))
+    }
+}
+
+/// Values of a slab cache that are on no list, one linked to the next; the one that was pushed last comes
+/// first.
+///
+/// # Invariants
+///
+/// It owns the values from the first on.
+pub(super) struct Stack<T: Listed>(Option<NonNull<T>>);
+
+impl<T: Listed> Stack<T> {
+    /// No values.
+    pub(super) const fn new() -> Self {
+        Self(None)
+    }
+
+    /// Adds a value.
+    #[inline(always)]
+    pub(super) fn push(&mut self, value: SlabBox<T>) {
+        value.place().next.set(self.0);
+        // INVARIANT: the value is the stack's now.
+        self.0 = Some(value.into_raw());
+    }
+
+    /// Takes the value that was added last.
+    #[inline(always)]
+    pub(super) fn pop(&mut self) -> Option<SlabBox<T>> {
+        // SAFETY: It was a box when it was pushed, and is the stack's, by the invariant.
+        let value = unsafe { SlabBox::from_raw(self.0?) };
+        // INVARIANT: the value is the caller's now.
+        self.0 = value.place().next.get();
+        Some(value)
+    }
+}
+
+impl<T: Listed> Drop for Stack<T> {
+    fn drop(&mut self) {
+        while self.pop().is_some() {}
     }
 }

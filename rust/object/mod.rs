@@ -17,6 +17,7 @@ pub(crate) mod lru;
 pub(crate) mod magazine;
 pub(crate) mod mapped;
 pub(crate) mod migrate;
+pub(crate) mod objects;
 #[cfg(CONFIG_COMPACTION)]
 pub(crate) mod on_page;
 mod ring;

@@ -2,7 +2,7 @@
 
 //! The objects that have a byte on one page: those that page migration has to hold, and to move.
 
-use super::{handle::Handle, migrate::Migrate, slot::handle_at, zspage::Zspage};
+use super::{handle::Handle, migrate::Migrate, slot::SlotHeader, zspage::Zspage};
 use crate::kapi::conv::addr_of;
 use crate::logic::{
     conv::{u16_to_u32, u32_to_usize, usize_to_u64},
@@ -152,6 +152,6 @@ impl<'g> ObjectsOn<'g> {
     #[inline(always)]
     fn at(header: usize) -> Option<Handle> {
         // SAFETY: A header lies there, by the invariant.
-        unsafe { handle_at(header) }
+        unsafe { SlotHeader::at(header) }.handle()
     }
 }

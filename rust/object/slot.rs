@@ -5,7 +5,7 @@
 use super::{copy::Pieces, handle::Handle};
 use crate::kapi::{
     conv::{addr_of, ptr_at},
-    direct_map::phys_to_virt,
+    direct_map::{phys_to_virt, virt_to_phys},
 };
 use crate::logic::{
     conv::u32_to_usize,
@@ -18,6 +18,84 @@ use core::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+/// The header of a slot, while its class's lock is held.
+#[derive(Clone, Copy)]
+pub(crate) struct SlotHeader<'g>(&'g AtomicU64);
+
+impl SlotHeader<'_> {
+    /// The header at an address.
+    ///
+    /// # Safety
+    ///
+    /// The header of a slot lies there, as long as the result is used.
+    #[inline(always)]
+    pub(super) unsafe fn at(header: usize) -> Self {
+        // SAFETY: It lies there, by this function's contract; headers are accessed as atomics only.
+        Self(unsafe { AtomicU64::from_ptr(ptr_at(header)) })
+    }
+
+    /// The header of the slot at a physical address, which may be `huge`: a whole page.
+    ///
+    /// # Safety
+    ///
+    /// A slot of a zspage begins there, which lives as long as the result is used.
+    #[inline(always)]
+    pub(super) unsafe fn of(phys: u64, huge: bool) -> Self {
+        let header = if huge {
+            // SAFETY: It is a page of ours.
+            addr_of(unsafe { Zpdesc::from_phys(phys) }.header())
+        } else {
+            addr_of(phys_to_virt::<u8>(phys))
+        };
+        // SAFETY: A slot's header is its first word, or, if it is a whole page, in the descriptor.
+        unsafe { Self::at(header) }
+    }
+
+    /// Reads it; `None` if there is none that was ever written.
+    #[inline(always)]
+    pub(crate) fn get(self) -> Option<Header> {
+        Header::from_raw(self.raw())
+    }
+
+    /// It is this one.
+    #[inline(always)]
+    pub(crate) fn is(self, header: Header) -> bool {
+        self.raw() == header.to_raw()
+    }
+
+    /// The handle of the object in the slot, if there is one.
+    ///
+    /// Headers are written by this module only, and say whose slot it is until it is freed.
+    #[inline(always)]
+    pub(super) fn handle(self) -> Option<Handle> {
+        let word = ptr_at(Header::handle_in(self.raw())?);
+        // SAFETY: Handles are never null, and nothing else is written with an object's tag.
+        let word = unsafe { NonNull::new_unchecked(word) };
+        // SAFETY: The word of an allocated object lives.
+        Some(unsafe { Handle::from_ptr(word) })
+    }
+
+    /// Reads what lies there.
+    #[inline(always)]
+    fn raw(self) -> u64 {
+        // Relaxed: guarded by the class's lock.
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Writes it.
+    #[inline(always)]
+    pub(crate) fn set(self, header: Header) {
+        // Relaxed: guarded by the class's lock.
+        self.0.store(header.to_raw(), Ordering::Relaxed);
+    }
+
+    /// Address of the contents of the object in the slot, which is not huge.
+    #[inline(always)]
+    fn contents(self) -> usize {
+        addr_of(self.0).wrapping_add(HEADER_SIZE)
+    }
+}
+
 /// The place of one slot, while its class's lock or its object's LOCK is held.
 ///
 /// # Invariants
@@ -29,7 +107,7 @@ pub(crate) struct Slot<'g> {
     /// Physical address of its first byte, with [`SPLIT`]: the value fits in two registers.
     place: u64,
     /// Its header: its first word, or, if it is a whole page, in the page's descriptor.
-    header: &'g AtomicU64,
+    header: SlotHeader<'g>,
 }
 
 /// In the place of a slot: it ends on the next page, and cannot be addressed as one range.
@@ -43,29 +121,11 @@ impl<'g> Slot<'g> {
     /// A slot of a zspage begins there, which lives as long as the value is used.
     #[inline(always)]
     pub(super) unsafe fn at(phys: u64, split: bool, huge: bool) -> Self {
-        let header = if huge {
-            // SAFETY: It is a page of ours.
-            addr_of(unsafe { Zpdesc::from_phys(phys) }.header())
-        } else {
-            addr_of(phys_to_virt::<u8>(phys))
-        };
-        // SAFETY: A slot's header is its first word, or, if it is a whole page, in the descriptor.
-        unsafe { Self::with_header(phys, split, header) }
-    }
-
-    /// The slot at a physical address, split or not, whose header lies at the address `header`.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Slot::at`].
-    #[inline(always)]
-    pub(super) unsafe fn with_header(phys: u64, split: bool, header: usize) -> Self {
-        // SAFETY: The slot's header lies there, by this function's contract.
-        let header = unsafe { header_at(header) };
         // INVARIANT: the caller's promise.
         Self {
             place: phys | if split { SPLIT } else { 0 },
-            header,
+            // SAFETY: A slot begins there, by this function's contract.
+            header: unsafe { SlotHeader::of(phys, huge) },
         }
     }
 
@@ -74,6 +134,12 @@ impl<'g> Slot<'g> {
     pub(super) fn of_split(word: Word) -> Self {
         // SAFETY: The word is locked, so its slot is and stays the object's.
         unsafe { Self::at(word.phys(), true, false) }
+    }
+
+    /// Its header.
+    #[inline(always)]
+    pub(crate) fn header(self) -> SlotHeader<'g> {
+        self.header
     }
 }
 
@@ -90,42 +156,10 @@ impl Slot<'_> {
         self.place & SPLIT != 0
     }
 
-    /// Reads its header; `None` if there is none that was ever written.
-    #[inline(always)]
-    pub(crate) fn header(&self) -> Option<Header> {
-        Header::from_raw(self.raw_header())
-    }
-
-    /// Its header is this one.
-    #[inline(always)]
-    pub(crate) fn has_header(&self, header: Header) -> bool {
-        self.raw_header() == header.to_raw()
-    }
-
-    /// Reads what lies in the header's place.
-    #[inline(always)]
-    fn raw_header(&self) -> u64 {
-        // Relaxed: guarded by the class's lock.
-        self.header.load(Ordering::Relaxed)
-    }
-
-    /// Writes its header.
-    #[inline(always)]
-    pub(crate) fn set_header(&self, header: Header) {
-        // Relaxed: guarded by the class's lock.
-        self.header.store(header.to_raw(), Ordering::Relaxed);
-    }
-
     /// The word of an object that is in this slot now; `word` says where it was.
     #[inline(always)]
     pub(crate) fn word(&self, word: Word) -> Word {
         word.moved(self.phys(), self.is_split())
-    }
-
-    /// Address of the contents of the object in this slot, not of a huge one.
-    #[inline(always)]
-    fn contents_at(self) -> usize {
-        addr_of(self.header).wrapping_add(HEADER_SIZE)
     }
 
     /// The contents of the object in this slot of `size` bytes or more, not of a huge one: the first
@@ -133,14 +167,14 @@ impl Slot<'_> {
     #[inline(always)]
     pub(super) fn contents(self, size: usize) -> Option<Pieces> {
         let len = size.checked_sub(HEADER_SIZE)?;
-        let start = NonNull::new(ptr_at::<u8>(self.contents_at()))?;
+        let start = NonNull::new(ptr_at::<u8>(self.header.contents()))?;
         if !self.is_split() {
             // SAFETY: The slot is one range of our pages, by the invariant.
             return Some(unsafe { Pieces::one(start, len) });
         }
         // Up to the end of the page, which no header is at: slots begin at multiples of 16 bytes. What
         // lies in a larger slot may end before.
-        let first = len.min(self.contents_at().wrapping_neg() & (PAGE_SIZE - 1));
+        let first = len.min(self.header.contents().wrapping_neg() & (PAGE_SIZE - 1));
         // SAFETY: It begins on a page of ours, by the invariant.
         let second = unsafe { Zpdesc::from_phys(self.phys()) }.next()?.address();
         // SAFETY: The slot goes on to the end of this page, by the invariant.
@@ -149,61 +183,34 @@ impl Slot<'_> {
         Some(unsafe { head.and(second, len.wrapping_sub(first)) })
     }
 
-    /// Copies the contents of an object of a class with slots of `size` bytes to another slot, of
-    /// `room` bytes, which are no fewer. Neither is huge.
+    /// Copies into this slot, of `room` bytes, the contents of the object in the slot of `size` bytes,
+    /// which are no more, that has the header `from` and is `split` or not. Neither is huge.
     ///
     /// The caller holds the object's LOCK, and the classes' locks.
     #[inline(always)]
-    pub(crate) fn copy_to(self, to: Slot<'_>, size: u32, room: u32) {
+    pub(super) fn fill_from(self, from: SlotHeader<'_>, split: bool, size: u32, room: u32) {
         let size = u32_to_usize(size.min(room));
-        if (self.place | to.place) & SPLIT != 0 {
-            return self.copy_pieces_to(to, size);
+        if (u64::from(split) | self.place) & SPLIT != 0 {
+            return self.fill_in_pieces(from, split, size);
         }
         let len = size.wrapping_sub(HEADER_SIZE);
         let (from, to) = (
-            ptr_at::<u8>(self.contents_at()),
-            ptr_at::<u8>(to.contents_at()),
+            ptr_at::<u8>(from.contents()),
+            ptr_at::<u8>(self.header.contents()),
         );
         // SAFETY: Each slot is one range of our pages, by the invariant, and they are distinct. Nobody
         // else uses the object, and none has the other slot yet.
         unsafe { copy_nonoverlapping(from, to, len) };
     }
 
-    /// [`Self::copy_to`] if one of the slots is not one range.
+    /// [`Self::fill_from`] if one of the slots is not one range.
     #[inline(never)]
-    fn copy_pieces_to(self, to: Slot<'_>, size: usize) {
-        if let (Some(from), Some(to)) = (self.contents(size), to.contents(size)) {
+    fn fill_in_pieces(self, from: SlotHeader<'_>, split: bool, size: usize) {
+        let phys = virt_to_phys(addr_of(from.0));
+        // SAFETY: A slot that is not huge begins with its header.
+        let from = unsafe { Self::at(phys, split, false) };
+        if let (Some(from), Some(to)) = (from.contents(size), self.contents(size)) {
             from.copy_to(to);
         }
     }
-}
-
-/// The header at an address.
-///
-/// # Safety
-///
-/// The header of a slot lies there, as long as the result is used.
-#[inline(always)]
-unsafe fn header_at<'g>(header: usize) -> &'g AtomicU64 {
-    // SAFETY: Headers are accessed as atomics only.
-    unsafe { AtomicU64::from_ptr(ptr_at(header)) }
-}
-
-/// The handle of the object whose header lies at an address, if there is one. Under its class's lock.
-///
-/// Headers are written by this module only, and say whose slot it is until it is freed.
-///
-/// # Safety
-///
-/// The header of a slot lies there.
-#[inline(always)]
-pub(super) unsafe fn handle_at(header: usize) -> Option<Handle> {
-    // SAFETY: The slot's header lies there, by this function's contract.
-    let header = unsafe { header_at(header) };
-    // Relaxed: guarded by the class's lock.
-    let word = ptr_at(Header::handle_in(header.load(Ordering::Relaxed))?);
-    // SAFETY: Handles are never null, and nothing else is written with an object's tag.
-    let word = unsafe { NonNull::new_unchecked(word) };
-    // SAFETY: The word of an allocated object lives.
-    Some(unsafe { Handle::from_ptr(word) })
 }

@@ -5,7 +5,7 @@
 use super::{
     chain::Chain,
     migrate::{Migrate, Movable},
-    slot::Slot,
+    slot::SlotHeader,
     zspage::{first_object, Zspage},
 };
 use crate::kapi::gfp::Gfp;
@@ -121,22 +121,22 @@ impl<Owner: Sync> Zspage<Owner> {
     /// leaves out the others. Returns how many headers there say that they are an object's.
     pub(crate) fn link_free_slots(&self, class: &Geometry, end: u16) -> u16 {
         let mut objects: u16 = 0;
-        let mut last: Option<Slot<'_>> = None;
+        let mut last: Option<SlotHeader<'_>> = None;
         let mut walk = self.objects(class, 0..end);
         self.slots().unlink_all();
-        while let Some((start, slot)) = walk.next_slot() {
-            if !matches!(slot.header(), Some(Header::Free(_))) {
+        while let Some((start, header)) = walk.next_slot() {
+            if !matches!(header.get(), Some(Header::Free(_))) {
                 objects = objects.wrapping_add(1);
                 continue;
             }
             match last {
-                None => slot.set_header(self.slots().link(start)),
+                None => header.set(self.slots().link(start)),
                 Some(last) => {
-                    last.set_header(Header::Free(start));
-                    slot.set_header(Header::Free(END));
+                    last.set(Header::Free(start));
+                    header.set(Header::Free(END));
                 }
             }
-            last = Some(slot);
+            last = Some(header);
         }
         objects
     }

@@ -10,29 +10,26 @@
 use super::{
     chain::Chain,
     counted::Gone,
-    handle::Handle,
-    list::{Listed, Place},
+    list::{Listed, Place, Stack},
     migrate::{Migrate, Movable},
+    objects::{bytes, goes_on},
     ring::{Linked, Links},
-    slot::{handle_at, Slot},
+    slot::{Slot, SlotHeader},
 };
 use crate::kapi::{
-    conv::addr_of,
-    direct_map::virt_to_phys,
     gfp::Gfp,
     kmem_cache::{KmemCache, SlabBox},
 };
 use crate::logic::{
-    conv::{low_u16, low_u32, u16_to_usize, u32_to_usize, u64_to_usize, usize_to_u64},
+    conv::{u64_to_usize, usize_to_u64},
     freelist::Slots,
     fullness::{Group, EMPTY},
-    header::Header,
     size_class::Geometry,
     span::{first_offset, start_at, Span},
-    word::{Word, ADDR_SHIFT},
+    word::Word,
 };
-use crate::zpdesc_rs::{are_adjacent, Zpdesc, ZpdescRef, PAGE_SHIFT, PAGE_SIZE};
-use core::{cell::Cell, ops::Range, ptr::NonNull};
+use crate::zpdesc_rs::{Zpdesc, ZpdescRef, PAGE_SHIFT, PAGE_SIZE};
+use core::{cell::Cell, ptr::NonNull};
 
 /// A chain of pages with the slots of one size class.
 ///
@@ -165,12 +162,57 @@ impl<Owner: Sync> Doomed<Owner> {
     pub(crate) fn pages(&self) -> usize {
         self.0.pages()
     }
+}
 
-    /// Frees several, whose pages are counted together. As dropping each.
-    pub(crate) fn free_all(zspages: impl Iterator<Item = Self>) {
+/// Several [`Doomed`] zspages.
+#[must_use]
+pub(crate) struct DoomedZspages<Owner> {
+    /// Themselves.
+    zspages: Stack<Zspage<Owner>>,
+    /// How many.
+    len: usize,
+    /// Pages that they have.
+    pages: usize,
+}
+
+impl<Owner: Sync> DoomedZspages<Owner> {
+    /// None.
+    pub(crate) const fn new() -> Self {
+        Self {
+            zspages: Stack::new(),
+            len: 0,
+            pages: 0,
+        }
+    }
+
+    /// How many zspages there are.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Pages that they have.
+    #[inline(always)]
+    pub(crate) fn pages(&self) -> usize {
+        self.pages
+    }
+
+    /// Adds a zspage.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, zspage: Doomed<Owner>) {
+        self.len = self.len.wrapping_add(1);
+        self.pages = self.pages.wrapping_add(zspage.pages());
+        self.zspages.push(zspage.0);
+    }
+
+    /// Frees all. Their pages are counted together.
+    pub(crate) fn free(&mut self) {
         let mut gone = Gone::new();
-        // SAFETY: The pages are held for good, and nobody else knows the zspage any more.
-        zspages.for_each(|zspage| unsafe { zspage.0.chain.free(&mut gone) });
+        while let Some(zspage) = self.zspages.pop() {
+            // SAFETY: The pages are held for good, and nobody else knows the zspage any more.
+            unsafe { zspage.chain.free(&mut gone) };
+        }
+        (self.len, self.pages) = (0, 0);
     }
 }
 
@@ -287,48 +329,6 @@ impl<Owner: Sync> Zspage<Owner> {
         (phys, span.crosses && !goes_on(zpdesc))
     }
 
-    /// The objects in the slots of `range`, in order. Slots that were never used are left out.
-    #[inline(always)]
-    pub(crate) fn objects(&self, class: &Geometry, range: Range<u16>) -> Objects<'_> {
-        // Above the bump pointer lies what the page held before it was ours.
-        let (start, end) = (bytes(range.start), bytes(range.end.min(self.slots.bump())));
-        let size = u32_to_usize(class.size);
-        let (zpdesc, before, room) = if self.chain.range().is_some() {
-            (self.chain.page(0), 0, usize::MAX)
-        } else {
-            let span = Span::of(PAGE_SHIFT, class, range.start);
-            let page = self.chain.page(span.page);
-            (page, span.page.wrapping_mul(PAGE_SIZE), PAGE_SIZE)
-        };
-        if class.is_huge() {
-            let header = addr_of(zpdesc.header());
-            // INVARIANT: there is only one slot.
-            return Objects {
-                size,
-                huge: true,
-                zpdesc,
-                origin: header,
-                next: header.wrapping_add(start),
-                stop: header.wrapping_add(end),
-                beyond: 0,
-            };
-        }
-        let page = addr_of(zpdesc.address().as_ptr());
-        let origin = page.wrapping_sub(before);
-        // In bytes from the start of the page that the first slot begins on.
-        let end = end.saturating_sub(before);
-        // INVARIANT: slots follow each other from the start of the chain.
-        Objects {
-            size,
-            huge: false,
-            zpdesc,
-            origin,
-            next: origin.wrapping_add(start),
-            stop: page.wrapping_add(end.min(room)),
-            beyond: end.saturating_sub(room),
-        }
-    }
-
     /// The page before `page`, one of its own.
     #[cfg(CONFIG_COMPACTION)]
     pub(super) fn page_before(&self, page: &Zpdesc) -> Option<&Zpdesc> {
@@ -351,150 +351,13 @@ impl<Owner: Sync> Zspage<Owner> {
         self.chain.replace::<Movable<Owner>>(prev, old, new)
     }
 
-    /// The slot that the object of `word` is in, which begins on `zpdesc`, for access to its header;
-    /// and where it starts.
+    /// The header of the slot that the object of `word` is in, which begins on `zpdesc`; and where it
+    /// starts.
     #[inline(always)]
-    pub(crate) fn slot_of<'g>(&'g self, zpdesc: &'g Zpdesc, word: Word) -> (Slot<'g>, u16) {
+    pub(crate) fn header_of<'g>(&'g self, zpdesc: &'g Zpdesc, word: Word) -> (SlotHeader<'g>, u16) {
         let offset = u64_to_usize(word.phys()) & (PAGE_SIZE - 1);
         // SAFETY: An object's word leads to its slot.
-        let slot = unsafe { Slot::at(word.phys(), word.is_split(), word.is_huge()) };
-        (slot, start_at(PAGE_SHIFT, zpdesc.place(), offset))
+        let header = unsafe { SlotHeader::of(word.phys(), word.is_huge()) };
+        (header, start_at(PAGE_SHIFT, zpdesc.place(), offset))
     }
-}
-
-/// Bytes before the slot at `start`, in its zspage.
-#[inline(always)]
-fn bytes(start: u16) -> usize {
-    u16_to_usize(start) << ADDR_SHIFT
-}
-
-/// An object found by its slot.
-pub(crate) struct Found<'g> {
-    /// Where its slot starts in the zspage.
-    pub(crate) start: u16,
-    /// Its slot.
-    pub(crate) slot: Slot<'g>,
-    /// The handle that the slot's header says.
-    pub(crate) handle: Handle,
-}
-
-impl Found<'_> {
-    /// Frees its slot, which is one of `zspage`: the object is elsewhere.
-    #[inline(always)]
-    pub(crate) fn free_in<Owner: Sync>(&self, zspage: &Zspage<Owner>) {
-        self.slot.set_header(zspage.slots().release(self.start));
-    }
-
-    /// Its free was deferred by reclaim.
-    pub(crate) fn is_deferred(&self) -> bool {
-        self.slot.has_header(Header::Deferred(self.handle.addr()))
-    }
-}
-
-/// See [`Zspage::objects`].
-///
-/// # Invariants
-///
-/// The header of the next slot lies at the address `next`, on the page of `zpdesc`, if that is below
-/// `stop`. Otherwise the slot begins on the next page, if `next` is below the end there. A zspage whose
-/// pages are one range is seen as one page. A huge object's header is in the page's descriptor.
-#[derive(Clone)]
-pub(crate) struct Objects<'g> {
-    /// Slot size in bytes.
-    size: usize,
-    /// The only slot is a whole page.
-    huge: bool,
-    /// The page that slots begin on.
-    zpdesc: &'g Zpdesc,
-    /// Where the chain would begin if all of it was one range with this page.
-    origin: usize,
-    /// Address of the next header.
-    next: usize,
-    /// Where the slots that begin on the page end, but not beyond the page: an address.
-    stop: usize,
-    /// Bytes of slots on the pages after it.
-    beyond: usize,
-}
-
-impl<'g> Objects<'g> {
-    /// The address of the next header.
-    #[inline(always)]
-    fn next_header(&mut self) -> Option<usize> {
-        if self.next >= self.stop {
-            self.next_page()?;
-        }
-        let header = self.next;
-        // INVARIANT: the slot after this one.
-        self.next = header.wrapping_add(self.size);
-        Some(header)
-    }
-
-    /// Goes on to the next page, if slots begin there.
-    #[inline(always)]
-    fn next_page(&mut self) -> Option<()> {
-        // How far the last slot reaches into it.
-        let over = self.next.wrapping_sub(self.stop);
-        if over >= self.beyond {
-            return None;
-        }
-        self.zpdesc = self.zpdesc.next()?;
-        let page = addr_of(self.zpdesc.address().as_ptr());
-        // The page before ended at `stop`.
-        self.origin = page.wrapping_sub(self.stop.wrapping_sub(self.origin));
-        // INVARIANT: slots follow each other without gaps.
-        self.next = page.wrapping_add(over);
-        self.stop = page.wrapping_add(self.beyond.min(PAGE_SIZE));
-        self.beyond = self.beyond.saturating_sub(PAGE_SIZE);
-        Some(())
-    }
-
-    /// The slot of the header that [`Self::next_header`] has just returned, and where it starts.
-    #[inline(always)]
-    fn slot_of(&self, header: usize) -> (u16, Slot<'g>) {
-        let (phys, split) = if self.huge {
-            (self.zpdesc.phys(), false)
-        } else {
-            // If the slots end on this page, none crosses its end.
-            let split = self.next > self.stop && !goes_on(self.zpdesc);
-            (virt_to_phys(header), split)
-        };
-        let start = header.wrapping_sub(self.origin) >> ADDR_SHIFT;
-        // SAFETY: A slot begins there, by the invariant.
-        let slot = unsafe { Slot::with_header(phys, split, header) };
-        (low_u16(low_u32(usize_to_u64(start))), slot)
-    }
-
-    /// The next slot, and where it starts, whatever is in it.
-    #[inline(always)]
-    pub(super) fn next_slot(&mut self) -> Option<(u16, Slot<'g>)> {
-        let header = self.next_header()?;
-        Some(self.slot_of(header))
-    }
-}
-
-impl<'g> Iterator for Objects<'g> {
-    type Item = Found<'g>;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<Found<'g>> {
-        // Of a slot that is free, nothing is worked out but where its header lies.
-        loop {
-            let header = self.next_header()?;
-            // SAFETY: A header lies there, by the invariant.
-            if let Some(handle) = unsafe { handle_at(header) } {
-                let (start, slot) = self.slot_of(header);
-                return Some(Found {
-                    start,
-                    slot,
-                    handle,
-                });
-            }
-        }
-    }
-}
-
-/// The page after `zpdesc` in its chain, which there is, can be addressed with it as one range.
-#[inline(always)]
-fn goes_on(zpdesc: &Zpdesc) -> bool {
-    zpdesc.next().is_some_and(|next| are_adjacent(zpdesc, next))
 }

@@ -22,7 +22,7 @@ use crate::object::{
     handle::Handle,
     lists::ZspageLists,
     lru::Lru,
-    slot::Slot,
+    slot::{Slot, SlotHeader},
     tail::{Extension, HeldTail, Tail},
     words::FreeWord,
     zspage::{Doomed, Reclaim, Zspage, ZspageBox},
@@ -260,7 +260,7 @@ impl ClassGuard<'_> {
             Self::no_slot(self.class, &self.lists, zspage);
             return Err(word);
         };
-        slot.set_header(Header::Allocated(word.handle().addr()));
+        slot.header().set(Header::Allocated(word.handle().addr()));
         let handle = word.publish(slot.word(self.class.blank));
         let group = Group::of_used(zspage.slots().taken(), geometry);
         self.lists.move_to(group, zspage);
@@ -310,7 +310,7 @@ impl ClassGuard<'_> {
                 slots.take_fresh(geometry);
                 true
             }
-            FreeSlot::Recycled(_) => match slot.header() {
+            FreeSlot::Recycled(_) => match slot.header().get() {
                 Some(Header::Free(next)) => slots.take_recycled(next),
                 _ => false,
             },
@@ -332,12 +332,12 @@ impl ClassGuard<'_> {
             return Err(Self::why_kept(word, number));
         }
         let (zspage, zpdesc) = Zspage::at(self.class, word.phys()).ok_or(Kept::Foreign)?;
-        let (slot, start) = zspage.slot_of(zpdesc, word);
+        let (header, start) = zspage.header_of(zpdesc, word);
         if zspage.reclaim().get() != Reclaim::Not {
-            Self::defer_free(zspage, &slot, handle, word);
+            Self::defer_free(zspage, header, handle, word);
             return Ok(Freed::Deferred);
         }
-        let word = self.release(zspage, &slot, start, handle);
+        let word = self.release(zspage, header, start, handle);
         let slots = zspage.slots();
         if slots.is_empty() {
             let emptied = Self::remove_from(self.class, &self.lists, zspage);
@@ -366,11 +366,11 @@ impl ClassGuard<'_> {
     pub(super) fn release(
         &self,
         zspage: &Zspage<SizeClass>,
-        slot: &Slot<'_>,
+        header: SlotHeader<'_>,
         start: u16,
         handle: Handle,
     ) -> FreeWord {
-        slot.set_header(zspage.slots().release(start));
+        header.set(zspage.slots().release(start));
         add(&self.class.inuse, usize::MAX);
         FreeWord::retire(handle)
     }

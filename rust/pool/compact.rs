@@ -25,9 +25,10 @@ use crate::logic::{
     size_class::Geometry,
 };
 use crate::object::{
+    objects::Found,
     slot::Slot,
     tail::Tail,
-    zspage::{Doomed, Found, Zspage},
+    zspage::{DoomedZspages, Zspage},
 };
 use crate::zpdesc_rs::PAGE_SHIFT;
 use core::sync::atomic::Ordering;
@@ -50,7 +51,6 @@ pub(super) fn budget(geometry: &Geometry) -> usize {
 }
 
 /// How far compaction of one class has come.
-#[derive(Default)]
 pub(super) struct Progress {
     /// Zspages passed over because an object of theirs was in use; counted from the emptiest.
     ///
@@ -63,6 +63,21 @@ pub(super) struct Progress {
     begun: bool,
     /// Zspages that were emptied since the class's lock was taken.
     pub(super) emptied: EmptiedZspages,
+}
+
+impl Progress {
+    /// None yet.
+    const fn new() -> Self {
+        Self {
+            passed: 0,
+            short_stays: false,
+            begun: false,
+            emptied: EmptiedZspages {
+                zspages: DoomedZspages::new(),
+                locked: false,
+            },
+        }
+    }
 }
 
 /// What one step of compaction came to.
@@ -87,31 +102,21 @@ pub(super) enum Left {
 }
 
 /// Zspages that were emptied while their class's lock was held, to be freed without it.
-#[derive(Default)]
 pub(super) struct EmptiedZspages {
-    /// The zspages, `len` of them.
-    zspages: [Option<Doomed<SizeClass>>; ZSPAGES],
-    /// How many.
-    len: usize,
-    /// Pages that they have.
-    pages: usize,
+    /// The zspages.
+    zspages: DoomedZspages<SizeClass>,
     /// Another one stayed on its list, because somebody has a page of it locked.
     locked: bool,
 }
 
 impl EmptiedZspages {
-    /// Adds a zspage. There are fewer than [`ZSPAGES`].
+    /// Adds a zspage.
     #[inline(always)]
     pub(super) fn add(&mut self, emptied: Emptied) {
-        let Ok(zspage) = emptied else {
+        match emptied {
+            Ok(zspage) => self.zspages.push(zspage),
             // Our reference to the page goes here, but not the last one: it still is the zspage's.
-            self.locked = true;
-            return;
-        };
-        if let Some(place) = self.zspages.get_mut(self.len) {
-            self.pages = self.pages.wrapping_add(zspage.pages());
-            *place = Some(zspage);
-            self.len = self.len.wrapping_add(1);
+            Err(_) => self.locked = true,
         }
     }
 }
@@ -167,7 +172,7 @@ impl Pool {
     /// with those that were won.
     fn compact_while(&'static self, class: &SizeClass, wanted: impl Fn(usize) -> usize) -> usize {
         let mut pages: usize = 0;
-        let mut progress = Progress::default();
+        let mut progress = Progress::new();
         loop {
             let target = wanted(pages);
             if target == 0 {
@@ -189,11 +194,11 @@ impl Pool {
         if core::mem::take(&mut emptied.locked) {
             self.keeper.schedule(self);
         }
-        let zspages = core::mem::take(&mut emptied.len);
-        let pages = core::mem::take(&mut emptied.pages);
-        if zspages != 0 {
-            self.zspages_closed(zspages, pages);
-            Doomed::free_all(emptied.zspages.iter_mut().map_while(Option::take));
+        let zspages = &mut emptied.zspages;
+        let pages = zspages.pages();
+        if pages != 0 {
+            self.zspages_closed(zspages.len(), pages);
+            zspages.free();
         }
         pages
     }
@@ -236,14 +241,16 @@ impl ClassGuard<'_> {
             let step = self.empty_short(progress);
             return step.unwrap_or_else(|| self.shorten());
         };
-        let geometry = self.class.geometry();
+        // A copy, of which the compiler knows that it stays the same.
+        let geometry = *self.class.geometry();
+        let geometry = &geometry;
         let objs = u16_to_usize(geometry.objs);
         let mut free = self.class.count().free(geometry);
         let mut budget = budget(geometry);
         let emptied = &mut progress.emptied;
         let sources = SLOTS.checked_div(objs).unwrap_or(1).clamp(1, ZSPAGES);
         for _ in 0..sources {
-            match self.empty(from, &mut to, &mut budget) {
+            match self.empty(geometry, from, &mut to, &mut budget) {
                 Left::Nothing => emptied.add(Self::take_off(self.class, &self.lists, from)),
                 Left::Some => break,
                 Left::InUse => {
@@ -253,7 +260,7 @@ impl ClassGuard<'_> {
             }
             free = free.saturating_sub(objs);
             // Another zspage cannot be emptied if there are not as many slots free.
-            if free < objs || emptied.pages >= target || budget == 0 {
+            if free < objs || emptied.zspages.pages() >= target || budget == 0 {
                 break;
             }
             let Some(next) = self.lists.emptiest_but(to, progress.passed) else {
@@ -262,7 +269,7 @@ impl ClassGuard<'_> {
             from = next;
         }
         self.lists.relist(to, geometry);
-        let gone = emptied.len.wrapping_neg();
+        let gone = emptied.zspages.len().wrapping_neg();
         Self::zspages_changed(self.class, &self.lists, gone);
         Step::More
     }
@@ -272,12 +279,11 @@ impl ClassGuard<'_> {
     #[inline(always)]
     pub(super) fn empty<'g>(
         &'g self,
+        geometry: &Geometry,
         from: &Zspage<SizeClass>,
         to: &mut &'g Zspage<SizeClass>,
         budget: &mut usize,
     ) -> Left {
-        // A copy, of which the compiler knows that it stays the same.
-        let geometry = *self.class.geometry();
         if geometry.is_huge() {
             // The one that there may be cannot be moved: no zspage of the class has room.
             return Left::InUse;
@@ -285,14 +291,14 @@ impl ClassGuard<'_> {
         let all = u16_to_usize(from.slots().inuse());
         let most = all.min(*budget);
         let mut moved: usize = 0;
-        let mut objects = from.objects(&geometry, 0..geometry.end());
+        let mut objects = from.objects(geometry, 0..geometry.end());
         while moved < most {
             // If there are fewer, headers were overwritten: what they are of cannot be moved either.
             let Some(object) = objects.next() else {
                 break;
             };
             let others = || self.lists.fullest_but(from);
-            if !self.move_object(&geometry, &object, geometry.size, to, others) {
+            if !self.move_object(geometry, &object, geometry.size, to, others) {
                 break;
             }
             moved = moved.wrapping_add(1);
@@ -303,10 +309,10 @@ impl ClassGuard<'_> {
             from.slots().release_all();
             return Left::Nothing;
         }
-        for object in from.objects(&geometry, 0..geometry.end()).take(moved) {
+        for object in from.objects(geometry, 0..geometry.end()).take(moved) {
             object.free_in(from);
         }
-        self.lists.relist(from, &geometry);
+        self.lists.relist(from, geometry);
         if moved == most {
             Left::Some
         } else {
@@ -336,8 +342,8 @@ impl ClassGuard<'_> {
             object.handle.unlock(object.handle.load().unlocked());
             return false;
         };
-        object.slot.copy_to(slot, size, geometry.size);
-        slot.set_header(Header::Allocated(object.handle.addr()));
+        object.copy_to(slot, size, geometry.size);
+        slot.header().set(Header::Allocated(object.handle.addr()));
         object.handle.unlock(slot.word(self.class.blank));
         true
     }

@@ -21,7 +21,7 @@ use crate::object::{
     lists::Isolated,
     lru::{Coldest, Lru},
     magazine::Batch,
-    slot::Slot,
+    slot::SlotHeader,
     zspage::{Reclaim, Zspage},
 };
 use core::sync::atomic::Ordering;
@@ -169,11 +169,11 @@ impl ClassGuard<'_> {
     #[cold]
     pub(super) fn defer_free(
         zspage: &Zspage<SizeClass>,
-        slot: &Slot<'_>,
+        header: SlotHeader<'_>,
         handle: Handle,
         word: Word,
     ) {
-        slot.set_header(Header::Deferred(handle.addr()));
+        header.set(Header::Deferred(handle.addr()));
         handle.store(word.with_dead());
         zspage.reclaim().set(Reclaim::Freed);
     }
@@ -191,7 +191,7 @@ impl ClassGuard<'_> {
         let mut from = 0;
         if let Some((start, handle)) = last {
             let slot = zspage.slot(geometry, start);
-            if slot.has_header(Header::Allocated(handle.addr())) {
+            if slot.header().is(Header::Allocated(handle.addr())) {
                 return None;
             }
             from = start.wrapping_add(geometry.step);
@@ -217,7 +217,7 @@ impl ClassGuard<'_> {
                 break;
             }
             if object.is_deferred() {
-                let word = self.release(zspage, &object.slot, object.start, object.handle);
+                let word = self.release(zspage, object.header, object.start, object.handle);
                 words.push(word);
             }
         }

@@ -12,10 +12,7 @@ use super::{
     compact::{budget, Left, Progress, Step},
 };
 use crate::logic::{conv::u16_to_usize, size_class::Geometry};
-use crate::object::{
-    tail::HeldTail,
-    zspage::{Objects, Zspage},
-};
+use crate::object::{objects::Objects, tail::HeldTail, zspage::Zspage};
 use crate::zpdesc_rs::PAGE_SHIFT;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -51,7 +48,8 @@ impl ClassGuard<'_> {
         let mut to = self.lists.fullest_but(short)?;
         let all = budget(self.class.geometry());
         let mut budget = all;
-        let left = (self.staying(short) == 0).then(|| self.empty(short, &mut to, &mut budget))?;
+        let left = (self.staying(short) == 0)
+            .then(|| self.empty(self.class.geometry(), short, &mut to, &mut budget))?;
         self.lists.relist(to, self.class.geometry());
         self.lists.set_leaving(left == Left::Some);
         match left {
@@ -146,7 +144,7 @@ impl ClassGuard<'_> {
             }
             let moved = self.move_object(geometry, &object, geometry.size, &mut to, others);
             if moved {
-                object.slot.set_header(zspage.slots().release_unlinked());
+                object.header.set(zspage.slots().release_unlinked());
                 *left = less;
             }
             moved
