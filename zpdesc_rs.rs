@@ -9,7 +9,7 @@
 //! | `struct page` | here | what it holds |
 //! |---|---|---|
 //! | `flags` | | `PG_private` marks the first page of a chain, `PG_locked` is the migration core's |
-//! | `lru` | | the migration core's, from isolation on |
+//! | `lru` | | the migration core's, from isolation on; a link to the next page that is freed |
 //! | `mapping` | | the movable operations, tagged |
 //! | `index` | `next` | the next page of the chain; for a huge object its header |
 //! | `private` | `zspage` | the zspage |
@@ -52,7 +52,7 @@ pub(crate) const MAX_PAGES: usize = u32_to_usize(MAX_CHAIN);
 pub(crate) struct Zpdesc {
     /// Page flags.
     flags: AtomicUsize,
-    /// Links of whoever isolated the page.
+    /// Links of whoever isolated the page, or of pages on their way back to the page allocator.
     lru: [AtomicUsize; 2],
     /// The movable operations, tagged as `__SetPageMovable()` does it; written by who holds the page.
     movable_ops: AtomicUsize,
@@ -257,13 +257,13 @@ impl Zpdesc {
         Zone(unsafe { bindings::page_zone(self.page()) })
     }
 
-    /// What tells the page's zone. Pages of which it differs may still be in the same: in other sections
-    /// of it.
+    /// The page is in the same zone as `other`. False also for some that are: in other sections of it.
     #[inline(always)]
-    pub(crate) fn zone_bits(&self) -> ZoneBits {
+    pub(crate) fn is_in_zone_of(&self, other: &Self) -> bool {
         // Relaxed: a page's zone never changes.
-        let flags = self.flags.load(Ordering::Relaxed);
-        ZoneBits((flags >> bindings::ZPDESC_ZONE_SHIFT) & bindings::ZPDESC_ZONE_MASK)
+        let bits =
+            |zpdesc: &Self| zpdesc.flags.load(Ordering::Relaxed) >> bindings::ZPDESC_ZONE_SHIFT;
+        (bits(self) ^ bits(other)) & bindings::ZPDESC_ZONE_MASK == 0
     }
 
     /// Makes the page movable with `ops` (`__zpdesc_set_movable`); it is held, or nobody else
@@ -286,17 +286,22 @@ impl Zpdesc {
         }
     }
 
-    /// Makes the page, which is held, unmovable for good, and lets go of it.
+    /// Makes the page, which is held, unmovable for good, resets it and lets go of it. False if somebody else
+    /// has a reference to it, and may have isolated it.
     #[inline(always)]
-    pub(crate) fn retire(&self) {
+    #[must_use]
+    pub(crate) fn retire(&self) -> bool {
         if self.is_frozen() {
-            // Nobody has isolated it.
             #[cfg(CONFIG_COMPACTION)]
             self.movable_ops.store(0, Ordering::Relaxed);
+            self.reset();
             self.unfreeze();
+            true
         } else {
             self.clear_movable();
+            self.reset();
             self.unlock();
+            false
         }
     }
 
@@ -375,28 +380,40 @@ impl Zpdesc {
         self.set_movable(ops);
     }
 
-    /// Gives up our reference to a page that somebody else has one to as well.
+    /// Gives up our reference to a page that somebody else may have one to as well.
     ///
     /// # Safety
     ///
     /// The page must have been reset, and nobody of ours may use it any more.
-    #[cfg(CONFIG_COMPACTION)]
     pub(crate) unsafe fn put(&self) {
         // SAFETY: One reference is ours, and nobody of ours uses the page after this.
         unsafe { bindings::put_page(self.page()) };
     }
 
-    /// Gives the page, which was retired, back to the page allocator, or to whoever holds a reference.
+    /// Links the page, which nobody else has a reference to, to another such page, for [`Self::free_to`].
+    #[inline(always)]
+    pub(crate) fn link_to(&self, next: &Self) {
+        let [link, _] = &self.lru;
+        link.store(addr_of(&next.lru), Ordering::Relaxed);
+    }
+
+    /// Gives pages back to the page allocator: this one and those that it is linked to, up to `last`.
     ///
-    /// Neither `put_page()` nor `release_pages()`, which look for memory cgroups and the LRU.
+    /// Neither with `put_page()` nor with `release_pages()`, which look for memory cgroups and the LRU.
     ///
     /// # Safety
     ///
-    /// As for [`Self::put`].
-    #[inline(always)]
-    pub(crate) unsafe fn free(&self) {
-        // SAFETY: One reference is ours, and nobody of ours uses the page after this.
-        unsafe { bindings::__free_pages(self.page(), 0) };
+    /// As for [`Self::put`], for all of them.
+    pub(crate) unsafe fn free_to(&self, last: &Self) {
+        let mut list = bindings::list_head {
+            next: ptr_at(addr_of(&self.lru)),
+            prev: ptr_at(addr_of(&last.lru)),
+        };
+        let [link, _] = &last.lru;
+        link.store(addr_of(&list), Ordering::Relaxed);
+        // SAFETY: The pages are linked from the list's head to itself, by what comes next, which is all that
+        // is followed. One reference to each is ours, and nobody of ours uses them after this.
+        unsafe { bindings::put_pages_list(&mut list) };
     }
 }
 
@@ -432,10 +449,6 @@ impl Drop for ZpdescRef {
         unsafe { bindings::put_page(self.0) };
     }
 }
-
-/// See [`Zpdesc::zone_bits`].
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ZoneBits(usize);
 
 /// A memory zone.
 #[derive(Clone, Copy)]

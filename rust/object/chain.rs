@@ -384,12 +384,16 @@ impl Chain {
             (chain.pages() != 0).then(|| unsafe { Zpdesc::from_phys(chain.phys()) });
         while let Some(zpdesc) = next {
             next = if chain.is_huge() { None } else { zpdesc.next() };
-            if chain.is_held() {
-                zpdesc.retire();
+            if chain.is_held() && zpdesc.retire() {
+                // SAFETY: The chain was the only owner, by the invariant, and forgets the page.
+                unsafe { gone.add(zpdesc) };
+                continue;
             }
-            zpdesc.reset();
-            // SAFETY: The chain was the only owner, by the invariant, and the page is reset.
-            unsafe { gone.add(zpdesc) };
+            if !chain.is_held() {
+                zpdesc.reset();
+            }
+            // SAFETY: The chain was the only owner of ours, by the invariant, and forgets the page.
+            unsafe { Gone::put(zpdesc) };
         }
     }
 

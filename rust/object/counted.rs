@@ -1,57 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Pages on their way, and how many each zone has: `NR_ZSPAGES`.
+//!
+//! A zone is told with one call for a run: pages of it that follow each other.
 
 use crate::zpdesc_rs::Zpdesc;
 
-/// Pages of one zone that follow each other, to be counted together.
-struct Run<'p> {
-    /// The first of them.
-    first: &'p Zpdesc,
-    /// How many.
+/// Pages that come. The last call is when the value is dropped.
+pub(super) struct Come<'p> {
+    /// A page of the latest run.
+    page: Option<&'p Zpdesc>,
+    /// How many there are.
     pages: isize,
 }
-
-impl<'p> Run<'p> {
-    /// One page.
-    fn new(first: &'p Zpdesc) -> Self {
-        Self { first, pages: 1 }
-    }
-
-    /// Adds a page, if it is of the same zone. False if it is not.
-    #[inline(always)]
-    fn takes(&mut self, zpdesc: &Zpdesc) -> bool {
-        let same = self.first.zone_bits() == zpdesc.zone_bits();
-        if same {
-            self.pages = self.pages.wrapping_add(1);
-        }
-        same
-    }
-}
-
-/// Pages that come. Their zones are told with one call for pages that follow each other, the last when the
-/// value is dropped.
-pub(super) struct Come<'p>(Option<Run<'p>>);
 
 impl<'p> Come<'p> {
     /// None yet.
     pub(super) fn new() -> Self {
-        Self(None)
+        Self {
+            page: None,
+            pages: 0,
+        }
     }
 
     /// Counts a page.
-    #[inline(always)]
     pub(super) fn add(&mut self, zpdesc: &'p Zpdesc) {
-        if !self.0.as_mut().is_some_and(|run| run.takes(zpdesc)) {
+        if !self.page.is_some_and(|page| page.is_in_zone_of(zpdesc)) {
             self.flush();
-            self.0 = Some(Run::new(zpdesc));
+            self.page = Some(zpdesc);
         }
+        self.pages = self.pages.wrapping_add(1);
     }
 
     /// Tells the zone.
     fn flush(&mut self) {
-        if let Some(run) = self.0.take() {
-            run.first.zone().add_zspages(run.pages);
+        let pages = core::mem::take(&mut self.pages);
+        if let Some(page) = self.page {
+            page.zone().add_zspages(pages);
         }
     }
 }
@@ -62,9 +47,22 @@ impl Drop for Come<'_> {
     }
 }
 
-/// Pages that are given back, as [`Come`]. The first of a run stays until its zone was told: a zone that has
-/// no pages any more may be taken away.
+/// Pages that are given back, a run together. The last ones are when the value is dropped.
 pub(super) struct Gone<'p>(Option<Run<'p>>);
+
+/// Pages that were retired, to be given back.
+///
+/// # Invariants
+///
+/// `latest` is linked to `first`, over the other pages. Nobody else has a reference to them, or uses them.
+struct Run<'p> {
+    /// The first page.
+    first: &'p Zpdesc,
+    /// The latest one.
+    latest: &'p Zpdesc,
+    /// How many there are.
+    pages: isize,
+}
 
 impl<'p> Gone<'p> {
     /// None yet.
@@ -72,29 +70,51 @@ impl<'p> Gone<'p> {
         Self(None)
     }
 
-    /// Gives a page back, at once or later.
+    /// Gives a page back, later.
     ///
     /// # Safety
     ///
-    /// It is the caller's, who does not use it any more, and reset.
+    /// It is the caller's, [retired](Zpdesc::retire), and nobody else has a reference to it, or uses it.
     #[inline(always)]
     pub(super) unsafe fn add(&mut self, zpdesc: &'p Zpdesc) {
-        if self.0.as_mut().is_some_and(|run| run.takes(zpdesc)) {
-            // SAFETY: Reset, and nobody of ours uses it, as the caller says.
-            unsafe { zpdesc.free() };
-        } else {
-            self.flush();
-            self.0 = Some(Run::new(zpdesc));
+        match &mut self.0 {
+            // INVARIANT: linked to the latest one, and the latest one now.
+            Some(run) if run.first.is_in_zone_of(zpdesc) => {
+                zpdesc.link_to(run.latest);
+                run.latest = zpdesc;
+                run.pages = run.pages.wrapping_add(1);
+            }
+            _ => {
+                self.flush();
+                self.0 = Some(Run {
+                    first: zpdesc,
+                    latest: zpdesc,
+                    pages: 1,
+                });
+            }
         }
     }
 
-    /// Tells the zone, and gives the first page back.
+    /// Tells the zone, before the pages are given back: one that has no pages any more may be taken away.
     fn flush(&mut self) {
         if let Some(run) = self.0.take() {
             run.first.zone().add_zspages(run.pages.wrapping_neg());
-            // SAFETY: It was given to `add`, once.
-            unsafe { run.first.free() };
+            // SAFETY: Nobody else has a reference to these pages, or uses them, by the invariant.
+            unsafe { run.latest.free_to(run.first) };
         }
+    }
+
+    /// Gives a page back, at once, that somebody else may have a reference to, and on a list.
+    ///
+    /// # Safety
+    ///
+    /// It is the caller's, reset, and nobody of ours uses it any more.
+    #[cold]
+    #[inline(never)]
+    pub(super) unsafe fn put(zpdesc: &Zpdesc) {
+        zpdesc.zone().add_zspages(-1);
+        // SAFETY: Reset, and nobody of ours uses it any more, as the caller says.
+        unsafe { zpdesc.put() };
     }
 }
 

@@ -62,7 +62,7 @@ impl<Owner: Migrate> movable::Operations for Movable<Owner> {
         let reference = new.get();
         owner.migrate(PinnedZspage(zspage, PhantomData), old, new, may_wait)?;
         reference.keep();
-        if old.zone_bits() != new.zone_bits() {
+        if !old.is_in_zone_of(new) {
             old.zone().add_zspages(-1);
             new.zone().add_zspages(1);
         }

@@ -121,11 +121,12 @@ impl<'g> Slot<'g> {
     /// A slot of a zspage begins there, which lives as long as the value is used.
     #[inline(always)]
     pub(super) unsafe fn at(phys: u64, split: bool, huge: bool) -> Self {
+        // SAFETY: A slot begins there, by this function's contract.
+        let header = unsafe { SlotHeader::of(phys, huge) };
         // INVARIANT: the caller's promise.
         Self {
             place: phys | if split { SPLIT } else { 0 },
-            // SAFETY: A slot begins there, by this function's contract.
-            header: unsafe { SlotHeader::of(phys, huge) },
+            header,
         }
     }
 
