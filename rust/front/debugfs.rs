@@ -28,6 +28,7 @@ impl Show for Shared {
         let usage = self.usage();
         writeln!(file, "pools {}", usage.pools)?;
         writeln!(file, "zspages_live {}", usage.zspages)?;
+        writeln!(file, "zspage_pages {}", usage.zspage_pages)?;
         writeln!(file, "pages_live {}", usage.pages)?;
         writeln!(file, "words_live {}", usage.words)?;
         writeln!(file, "word_pages {}", usage.word_pages)?;

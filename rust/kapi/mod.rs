@@ -13,7 +13,6 @@ pub(crate) mod debugfs;
 pub(crate) mod direct_map;
 pub(crate) mod gfp;
 pub(crate) mod global;
-pub(crate) mod kmem_cache;
 pub(crate) mod memmap;
 pub(crate) mod movable;
 pub(crate) mod page_alloc;

@@ -5,7 +5,6 @@
 //! As the kernel's `hlist`: a value refers to the link that leads to it, be it the list's own or
 //! one in the value before, so taking it off is the same wherever it is.
 
-use crate::kapi::kmem_cache::SlabBox;
 use core::{cell::Cell, ptr::NonNull};
 
 /// What leads to a value: in a list, or in the value before.
@@ -113,13 +112,12 @@ impl<T: Listed> List<T> {
     }
 }
 
-/// Values of a slab cache that are on no list, one linked to the next; the one that was pushed last comes
-/// first.
+/// Values that are on no list, one linked to the next; the one that was pushed last comes first.
 ///
 /// # Invariants
 ///
 /// It owns the values from the first on.
-pub(super) struct Stack<T: Listed>(Option<NonNull<T>>);
+pub(super) struct Stack<T>(Option<NonNull<T>>);
 
 impl<T: Listed> Stack<T> {
     /// No values.
@@ -128,26 +126,24 @@ impl<T: Listed> Stack<T> {
     }
 
     /// Adds a value.
+    ///
+    /// # Safety
+    ///
+    /// The value must be the caller's, and live until it is popped.
     #[inline(always)]
-    pub(super) fn push(&mut self, value: SlabBox<T>) {
-        value.place().next.set(self.0);
+    pub(super) unsafe fn push(&mut self, value: NonNull<T>) {
+        // SAFETY: It lives, as the caller says.
+        unsafe { value.as_ref() }.place().next.set(self.0);
         // INVARIANT: the value is the stack's now.
-        self.0 = Some(value.into_raw());
+        self.0 = Some(value);
     }
 
     /// Takes the value that was added last.
     #[inline(always)]
-    pub(super) fn pop(&mut self) -> Option<SlabBox<T>> {
-        // SAFETY: It was a box when it was pushed, and is the stack's, by the invariant.
-        let value = unsafe { SlabBox::from_raw(self.0?) };
-        // INVARIANT: the value is the caller's now.
-        self.0 = value.place().next.get();
+    pub(super) fn pop(&mut self) -> Option<NonNull<T>> {
+        let value = self.0?;
+        // SAFETY: It lives until it is popped, as who pushed it said.
+        self.0 = unsafe { value.as_ref() }.place().next.get();
         Some(value)
-    }
-}
-
-impl<T: Listed> Drop for Stack<T> {
-    fn drop(&mut self) {
-        while self.pop().is_some() {}
     }
 }

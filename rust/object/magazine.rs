@@ -1,36 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Free handle words on their way: each CPU's magazine, and batches between it and the depot.
+//! Free units on their way: each CPU's magazine, and batches between it and the depot.
 
-use super::{handle::Handle, words::FreeWord};
+use super::units::FreeUnit;
 use core::{
-    ptr::NonNull,
+    ptr::{null_mut, NonNull},
     sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering},
 };
 
-/// Words in a magazine.
+/// Units in a magazine.
 const MAGAZINE: usize = 64;
-/// Words moved between a magazine and the depot at a time.
+/// Units moved between a magazine and the depot at a time.
 const BATCH: usize = MAGAZINE / 2;
 
-/// A few free words on their way to a magazine or the depot.
-pub(crate) struct Batch {
-    /// The words' handles, `len` of them; the rest means nothing.
-    words: [Option<Handle>; BATCH],
+/// A few free units on their way to a magazine or the depot.
+pub(crate) struct Batch<const WORDS: usize> {
+    /// Where the units begin, `len` of them; the rest means nothing.
+    units: [Option<NonNull<AtomicU64>>; BATCH],
     /// How many.
     len: usize,
 }
 
-impl Batch {
+impl<const WORDS: usize> Batch<WORDS> {
     /// None.
     pub(crate) fn new() -> Self {
         Self {
-            words: [const { None }; BATCH],
+            units: [const { None }; BATCH],
             len: 0,
         }
     }
 
-    /// How many words there are.
+    /// How many units there are.
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -45,94 +45,98 @@ impl Batch {
         self.len == BATCH
     }
 
-    /// Adds a word. The batch is not full.
-    pub(crate) fn push(&mut self, word: FreeWord) {
-        self.extend(core::iter::once(word));
+    /// Adds a unit. The batch is not full.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, unit: impl Into<FreeUnit<WORDS>>) {
+        self.extend(core::iter::once(unit.into()));
     }
 
-    /// Adds words while there is room. Returns how many.
+    /// Adds units while there is room. Returns how many.
     #[inline(always)]
-    pub(super) fn extend(&mut self, words: impl Iterator<Item = FreeWord>) -> usize {
-        let room = self.words.get_mut(self.len..).unwrap_or(&mut []);
+    pub(super) fn extend(&mut self, units: impl Iterator<Item = FreeUnit<WORDS>>) -> usize {
+        let room = self.units.get_mut(self.len..).unwrap_or(&mut []);
         let before = self.len;
-        // The slots first: no word is taken for which there is none.
-        for (slot, word) in room.iter_mut().zip(words) {
-            *slot = Some(word.0);
+        // The places first: no unit is taken for which there is none.
+        for (place, unit) in room.iter_mut().zip(units) {
+            *place = Some(unit.into_raw());
             self.len = self.len.wrapping_add(1);
         }
         self.len.wrapping_sub(before)
     }
 
-    /// Takes a word.
-    pub(super) fn pop(&mut self) -> Option<FreeWord> {
+    /// Takes a unit.
+    #[inline(always)]
+    pub(super) fn pop(&mut self) -> Option<FreeUnit<WORDS>> {
         self.len = self.len.checked_sub(1)?;
-        self.words.get(self.len)?.map(FreeWord)
+        let unit = (*self.units.get(self.len)?)?;
+        // SAFETY: It was free when it was put here, and was not taken since.
+        Some(unsafe { FreeUnit::from_raw(unit) })
     }
 
-    /// Takes the last words, at most `count`.
+    /// Takes the last units, at most `count`.
     #[inline(always)]
-    fn take(&mut self, count: usize) -> &[Option<Handle>] {
+    fn take(&mut self, count: usize) -> &[Option<NonNull<AtomicU64>>] {
         let len = self.len;
         self.len = len.saturating_sub(count);
-        self.words.get(self.len..len).unwrap_or(&[])
+        self.units.get(self.len..len).unwrap_or(&[])
     }
 }
 
-/// A CPU's free words. Changed only by that CPU, with preemption off; interrupts do not come here.
-pub(super) struct Magazine {
-    /// How many words there are.
+/// A CPU's free units. Changed only by that CPU, with preemption off; interrupts do not come here.
+pub(super) struct Magazine<const WORDS: usize> {
+    /// How many units there are.
     len: AtomicUsize,
-    /// The words, `len` of them.
-    words: [AtomicPtr<AtomicU64>; MAGAZINE],
+    /// Where they begin, `len` of them.
+    units: [AtomicPtr<AtomicU64>; MAGAZINE],
 }
 
-impl Magazine {
+impl<const WORDS: usize> Magazine<WORDS> {
     /// An empty magazine.
     pub(super) fn new() -> Self {
         Self {
             len: AtomicUsize::new(0),
-            words: [const { AtomicPtr::new(core::ptr::null_mut()) }; MAGAZINE],
+            units: [const { AtomicPtr::new(null_mut()) }; MAGAZINE],
         }
     }
 
-    /// How many words there are.
+    /// How many units there are.
     pub(super) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// Takes the word that came last: its line is likely in the cache.
+    /// Takes the unit that came last: its line is likely in the cache.
     #[inline(always)]
-    pub(super) fn pop(&self) -> Option<FreeWord> {
-        // Beyond all words if there was none.
+    pub(super) fn pop(&self) -> Option<FreeUnit<WORDS>> {
+        // Beyond all units if there was none.
         let len = self.len.load(Ordering::Relaxed).wrapping_sub(1);
-        let word = NonNull::new(self.words.get(len)?.load(Ordering::Relaxed))?;
+        let unit = NonNull::new(self.units.get(len)?.load(Ordering::Relaxed))?;
         self.len.store(len, Ordering::Relaxed);
-        // SAFETY: Free words are put here by `push` only, out of live pages.
-        Some(FreeWord(unsafe { Handle::from_ptr(word) }))
+        // SAFETY: Free units are put here by `push` only, and taken once.
+        Some(unsafe { FreeUnit::from_raw(unit) })
     }
 
-    /// Puts a word in; gives it back if there is no room.
+    /// Puts a unit in; gives it back if there is no room.
     #[inline(always)]
-    pub(super) fn push(&self, word: FreeWord) -> Result<(), FreeWord> {
+    pub(super) fn push(&self, unit: FreeUnit<WORDS>) -> Result<(), FreeUnit<WORDS>> {
         let len = self.len.load(Ordering::Relaxed);
-        let Some(slot) = self.words.get(len) else {
-            return Err(word);
+        let Some(place) = self.units.get(len) else {
+            return Err(unit);
         };
-        slot.store(word.0.as_ptr().as_ptr(), Ordering::Relaxed);
+        place.store(unit.into_raw().as_ptr(), Ordering::Relaxed);
         self.len.store(len.wrapping_add(1), Ordering::Relaxed);
         Ok(())
     }
 
-    /// Puts in as many words of a batch as there is room for.
-    pub(super) fn push_from(&self, batch: &mut Batch) {
+    /// Puts in as many units of a batch as there is room for.
+    pub(super) fn push_from(&self, batch: &mut Batch<WORDS>) {
         let len = self.len.load(Ordering::Relaxed);
-        let room = self.words.get(len..).unwrap_or(&[]);
-        let words = batch.take(room.len());
-        for (slot, word) in room.iter().zip(words) {
-            let word = word.map_or(core::ptr::null_mut(), |word| word.as_ptr().as_ptr());
-            slot.store(word, Ordering::Relaxed);
+        let room = self.units.get(len..).unwrap_or(&[]);
+        let units = batch.take(room.len());
+        for (place, unit) in room.iter().zip(units) {
+            let unit = unit.map_or(null_mut(), NonNull::as_ptr);
+            place.store(unit, Ordering::Relaxed);
         }
-        let len = len.wrapping_add(words.len());
+        let len = len.wrapping_add(units.len());
         self.len.store(len, Ordering::Relaxed);
     }
 }

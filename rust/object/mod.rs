@@ -23,5 +23,6 @@ pub(crate) mod on_page;
 mod ring;
 pub(crate) mod slot;
 pub(crate) mod tail;
+mod units;
 pub(crate) mod words;
 pub(crate) mod zspage;

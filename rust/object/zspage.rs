@@ -11,15 +11,14 @@ use super::{
     chain::Chain,
     counted::Gone,
     list::{Listed, Place, Stack},
+    magazine::Batch,
     migrate::{Migrate, Movable},
     objects::{bytes, goes_on},
     ring::{Linked, Links},
     slot::{Slot, SlotHeader},
+    units::{FreeUnit, UnitCache},
 };
-use crate::kapi::{
-    gfp::Gfp,
-    kmem_cache::{KmemCache, SlabBox},
-};
+use crate::kapi::gfp::Gfp;
 use crate::logic::{
     conv::{u64_to_usize, usize_to_u64},
     freelist::Slots,
@@ -29,7 +28,11 @@ use crate::logic::{
     word::Word,
 };
 use crate::zpdesc_rs::{Zpdesc, ZpdescRef, PAGE_SHIFT, PAGE_SIZE};
-use core::{cell::Cell, ptr::NonNull};
+use core::{
+    cell::Cell,
+    mem::{align_of, size_of},
+    ptr::NonNull,
+};
 
 /// A chain of pages with the slots of one size class.
 ///
@@ -82,8 +85,11 @@ impl<Owner> Linked for Zspage<Owner> {
 // SAFETY: It is reached under its owner's lock only.
 unsafe impl<Owner: Sync> Send for Zspage<Owner> {}
 
-/// Where zspages come from.
-pub(crate) type ZspageCache<Owner> = KmemCache<Zspage<Owner>>;
+/// Words of a zspage.
+const WORDS: usize = size_of::<Zspage<()>>() / size_of::<u64>();
+
+/// Where zspages live.
+pub(crate) type ZspageCache = UnitCache<WORDS>;
 
 /// A zspage that is on no list yet. Its pages are movable already.
 #[must_use = "it belongs on a list of its owner"]
@@ -106,7 +112,7 @@ impl<Owner: Migrate> ZspageBox<Owner> {
     /// Allocates a zspage of class `class` for `owner`, all slots free. Sleeps only if `gfp`
     /// allows it.
     pub(crate) fn new(
-        cache: &ZspageCache<Owner>,
+        cache: &ZspageCache,
         gfp: Gfp,
         owner: &Owner,
         class: &Geometry,
@@ -123,13 +129,19 @@ impl<Owner: Migrate> ZspageBox<Owner> {
             group: Cell::new(EMPTY),
             reclaim: Cell::new(Reclaim::Not),
         };
-        // Where the slab has no memory, the chain goes back with the value.
-        let zspage = cache.alloc(gfp, zspage)?;
+        const { assert!(size_of::<Zspage<Owner>>() == WORDS * size_of::<u64>()) };
+        const { assert!(align_of::<Zspage<Owner>>() <= align_of::<u64>()) };
+        // If there is no memory for it, the chain goes back with the value.
+        let place = cache.alloc(gfp)?.into_raw().cast::<Zspage<Owner>>();
+        // SAFETY: A unit that is ours, of that size and alignment.
+        unsafe { place.as_ptr().write(zspage) };
+        // SAFETY: Just written; nobody else knows it.
+        let zspage = unsafe { place.as_ref() };
         // INVARIANT: the pages point to it.
-        zspage.chain.set_zspage(NonNull::from(&*zspage));
+        zspage.chain.set_zspage(place);
         zspage.chain.set_movable::<Movable<Owner>>(0);
         Some(Self {
-            zspage: zspage.into_raw(),
+            zspage: place,
             adjacent,
         })
     }
@@ -141,9 +153,16 @@ impl<Owner: Migrate> ZspageBox<Owner> {
 }
 
 /// A zspage that is on no list any more, with all its pages held: nobody isolates or replaces
-/// them. Dropping it frees the pages: not under a class's lock.
+/// them. It must be freed; dropping it would leak it.
+///
+/// # Invariants
+///
+/// The zspage lives, and nobody else has it.
 #[must_use]
-pub(crate) struct Doomed<Owner>(SlabBox<Zspage<Owner>>);
+pub(crate) struct Doomed<Owner>(NonNull<Zspage<Owner>>);
+
+// SAFETY: Nobody else has the zspage.
+unsafe impl<Owner: Sync> Send for Doomed<Owner> {}
 
 impl<Owner: Sync> Doomed<Owner> {
     /// Takes a zspage all pages of which can be held, or returns the page that somebody has locked.
@@ -154,13 +173,37 @@ impl<Owner: Sync> Doomed<Owner> {
     pub(super) unsafe fn try_new(zspage: &Zspage<Owner>) -> Result<Self, ZpdescRef> {
         zspage.chain.try_hold(0).map_err(Zpdesc::get)?;
         zspage.chain.keep_held();
-        // SAFETY: It came from a `ZspageBox`, and goes off its list, by this function's contract.
-        Ok(Self(unsafe { SlabBox::from_raw(NonNull::from(zspage)) }))
+        // INVARIANT: it goes off its list, by this function's contract.
+        Ok(Self(NonNull::from(zspage)))
     }
 
     /// Pages that it has.
+    #[inline(always)]
     pub(crate) fn pages(&self) -> usize {
-        self.0.pages()
+        // SAFETY: It lives, by the invariant.
+        unsafe { self.0.as_ref() }.pages()
+    }
+
+    /// Frees it, and its pages: not under a class's lock.
+    pub(crate) fn free(self, cache: &ZspageCache) {
+        cache.free(self.empty(&mut Gone::new()));
+    }
+
+    /// Gives its pages back. What is left is where it was.
+    #[inline(always)]
+    fn empty(self, gone: &mut Gone<'_>) -> FreeUnit<WORDS> {
+        // SAFETY: It lives, by the invariant.
+        let zspage = unsafe { self.0.as_ref() };
+        // SAFETY: The pages are held for good, and nobody else has the zspage, by the invariant.
+        unsafe { zspage.chain.free(gone) };
+        // SAFETY: It was written into a unit by `ZspageBox::new`, and is used no more. Nothing in it is to be
+        // dropped: its chain has no pages.
+        let unit = unsafe { FreeUnit::from_raw(self.0.cast()) };
+        if cfg!(CONFIG_KASAN) {
+            // It cannot tell who uses it after this; what they find there shall not look like a zspage.
+            unit.poison();
+        }
+        unit
     }
 }
 
@@ -202,16 +245,22 @@ impl<Owner: Sync> DoomedZspages<Owner> {
     pub(crate) fn push(&mut self, zspage: Doomed<Owner>) {
         self.len = self.len.wrapping_add(1);
         self.pages = self.pages.wrapping_add(zspage.pages());
-        self.zspages.push(zspage.0);
+        // SAFETY: The zspage lives, and nobody else has it, by the invariant of `Doomed`.
+        unsafe { self.zspages.push(zspage.0) };
     }
 
-    /// Frees all. Their pages are counted together.
-    pub(crate) fn free(&mut self) {
+    /// Frees all, and their pages: not under a class's lock.
+    pub(crate) fn free(&mut self, cache: &ZspageCache) {
         let mut gone = Gone::new();
-        while let Some(zspage) = self.zspages.pop() {
-            // SAFETY: The pages are held for good, and nobody else knows the zspage any more.
-            unsafe { zspage.chain.free(&mut gone) };
+        let mut units = Batch::new();
+        // INVARIANT: nobody else has what comes from the stack.
+        while let Some(zspage) = self.zspages.pop().map(Doomed) {
+            units.push(zspage.empty(&mut gone));
+            if units.is_full() {
+                cache.take_back(&mut units);
+            }
         }
+        cache.take_back(&mut units);
         (self.len, self.pages) = (0, 0);
     }
 }

@@ -197,8 +197,8 @@ impl Pool {
         let zspages = &mut emptied.zspages;
         let pages = zspages.pages();
         if pages != 0 {
-            self.zspages_closed(zspages.len(), pages);
-            zspages.free();
+            self.pages_gone(pages);
+            zspages.free(&self.shared.zspages);
         }
         pages
     }

@@ -148,15 +148,7 @@ impl Pool {
         let adjacent = zspage.adjacent_pages();
         let apart = pages.wrapping_sub(1).wrapping_sub(adjacent);
         self.shared.pages_chained(adjacent, apart);
-        self.shared.zspages_changed(1);
         self.pages_came(pages);
-    }
-
-    /// Records that `zspages` zspages of `pages` pages in all have gone.
-    fn zspages_closed(&self, zspages: usize, pages: usize) {
-        self.shared
-            .zspages_changed(usize_to_isize(zspages).wrapping_neg());
-        self.pages_gone(pages);
     }
 
     /// Records pages that have come.

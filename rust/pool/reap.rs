@@ -16,8 +16,8 @@ use crate::object::zspage::Doomed;
 impl Pool {
     /// Frees a zspage that has left its class's lists.
     pub(super) fn close_zspage(&self, zspage: Doomed<SizeClass>) {
-        self.zspages_closed(1, zspage.pages());
-        drop(zspage);
+        self.pages_gone(zspage.pages());
+        zspage.free(&self.shared.zspages);
     }
 
     /// Frees a zspage without objects, at once or later.

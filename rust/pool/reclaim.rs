@@ -153,7 +153,7 @@ impl Pool {
         loop {
             let mut words = Batch::new();
             let settled = class.lock().settle(rest.0, rest.1, &mut words);
-            self.shared.words.stock(&mut words);
+            self.shared.words.units().stock(&mut words);
             match settled {
                 Settled::Partly(isolated, from) => rest = (isolated, from),
                 Settled::Wholly(emptied) => return emptied,
@@ -203,7 +203,7 @@ impl ClassGuard<'_> {
 
     /// Frees the objects whose free was deferred, from slot `from` on, at most as many as there is
     /// room for in `words`. Puts the zspage back when none is left.
-    fn settle(&self, isolated: Isolated<SizeClass>, from: u16, words: &mut Batch) -> Settled {
+    fn settle(&self, isolated: Isolated<SizeClass>, from: u16, words: &mut Batch<1>) -> Settled {
         let geometry = self.class.geometry();
         let zspage = self.lists.isolated(&isolated);
         if from == 0 {

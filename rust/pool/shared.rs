@@ -2,20 +2,15 @@
 
 //! What all pools of the module share: handle words, bounce buffers, the class table, counters.
 
-use super::class::SizeClass;
 use crate::kapi::{cpumask::Cpu, percpu::PerCpu, sched::PreemptGuard};
 use crate::logic::{
     conv::usize_to_isize,
     size_class::{ClassTable, MAX_CHAIN, MIN_CHAIN},
 };
-use crate::object::{
-    bounce::BounceBuffers,
-    words::WordCache,
-    zspage::{Zspage, ZspageCache},
-};
+use crate::object::{bounce::BounceBuffers, words::WordCache, zspage::ZspageCache};
 use crate::zpdesc_rs::{PAGE_SHIFT, PAGE_SIZE};
 use core::sync::atomic::{AtomicIsize, Ordering};
-use kernel::{c_str, prelude::*};
+use kernel::prelude::*;
 
 /// What all pools share.
 #[pin_data]
@@ -25,8 +20,9 @@ pub(crate) struct Shared {
     /// Handle words.
     #[pin]
     pub(super) words: WordCache,
-    /// Where zspages are allocated.
-    pub(super) zspages: ZspageCache<SizeClass>,
+    /// Where zspages live.
+    #[pin]
+    pub(super) zspages: ZspageCache,
     /// Buffers for mapping split objects.
     pub(super) buffers: BounceBuffers,
     /// Counters of each CPU; only their sums mean something.
@@ -37,8 +33,6 @@ pub(crate) struct Shared {
 struct Counters {
     /// Pools.
     pools: AtomicIsize,
-    /// Zspages.
-    zspages: AtomicIsize,
     /// Pages of zspages.
     pages: AtomicIsize,
     /// Pages allocated physically adjacent to the one before in their zspage.
@@ -52,7 +46,9 @@ pub(crate) struct Usage {
     /// Pools.
     pub(crate) pools: isize,
     /// Zspages.
-    pub(crate) zspages: isize,
+    pub(crate) zspages: usize,
+    /// Pages in which zspages are described.
+    pub(crate) zspage_pages: usize,
     /// Pages of zspages.
     pub(crate) pages: isize,
     /// Handle words that belong to objects.
@@ -93,11 +89,10 @@ impl Shared {
                 table
             },
             words <- WordCache::new(),
-            zspages: ZspageCache::new(c_str!("zsmalloc_rs_zspage"))?,
+            zspages <- ZspageCache::new(),
             buffers: BounceBuffers::new()?,
             counters: PerCpu::new(|| Counters {
                 pools: AtomicIsize::new(0),
-                zspages: AtomicIsize::new(0),
                 pages: AtomicIsize::new(0),
                 adjacent: AtomicIsize::new(0),
                 apart: AtomicIsize::new(0),
@@ -119,19 +114,14 @@ impl Shared {
     /// Takes back what a CPU that is gone has left. May sleep.
     pub(crate) fn cpu_dead(&self, cpu: Cpu) {
         self.buffers.dead(cpu);
-        self.words.drain(cpu);
+        self.words.units().drain(cpu);
+        self.zspages.drain(cpu);
     }
 
     /// Records pools that came or went.
     pub(super) fn pools_changed(&self, pools: isize) {
         let guard = PreemptGuard::new();
         add(&self.counters.this_cpu(&guard).pools, pools);
-    }
-
-    /// Records zspages that came or went.
-    pub(super) fn zspages_changed(&self, zspages: isize) {
-        let guard = PreemptGuard::new();
-        add(&self.counters.this_cpu(&guard).zspages, zspages);
     }
 
     /// Records pages that came or went.
@@ -150,21 +140,21 @@ impl Shared {
 
     /// Adds up what the module holds.
     pub(crate) fn usage(&self) -> Usage {
-        let words = self.words.usage();
-        let zspages = self.sum(|counters| &counters.zspages);
-        let per_zspage = core::mem::size_of::<Zspage<SizeClass>>();
+        let (words, zspages) = (self.words.units(), &self.zspages);
+        let cpu_bytes = words.cpu_bytes().wrapping_add(zspages.cpu_bytes());
+        let (words, zspages) = (words.usage(), zspages.usage());
+        let pages = words.pages.wrapping_add(zspages.pages);
         Usage {
             pools: self.sum(|counters| &counters.pools),
-            zspages,
+            zspages: zspages.live,
+            zspage_pages: zspages.pages,
             pages: self.sum(|counters| &counters.pages),
             words: words.live,
             word_pages: words.pages,
-            metadata: usize::try_from(zspages)
-                .unwrap_or(0)
-                .wrapping_mul(per_zspage)
-                .wrapping_add(words.pages.wrapping_mul(PAGE_SIZE))
+            metadata: pages
+                .wrapping_mul(PAGE_SIZE)
                 .wrapping_add(self.buffers.bytes())
-                .wrapping_add(self.words.cpu_bytes()),
+                .wrapping_add(cpu_bytes),
             adjacent: self.sum(|counters| &counters.adjacent),
             apart: self.sum(|counters| &counters.apart),
             bounced: self.buffers.used(),

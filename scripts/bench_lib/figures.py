@@ -47,11 +47,11 @@ QUANTILE = 2
 PROFILED = ("map_ro", "free", "malloc_steady", "malloc_fill")
 
 # What each CPU costs while the module is loaded, whatever the pools hold: the
-# buffer of a page, and with ours a magazine of 64 words and some counters
-# (rust/object/words.rs, bounce.rs; rust/pool/shared.rs). C: mm/zsmalloc.c,
+# buffer of a page, and with ours two magazines of 64 and some counters
+# (rust/object/magazine.rs, bounce.rs; rust/pool/shared.rs). C: mm/zsmalloc.c,
 # struct mapping_area.
 CPUS = 2
-BYTES_PER_CPU = {"ours": PAGE_SIZE + 65 * 8 + 64, "c": PAGE_SIZE + 24}
+BYTES_PER_CPU = {"ours": PAGE_SIZE + 2 * 65 * 8 + 56, "c": PAGE_SIZE + 24}
 
 
 def read(raw: Path, part: str) -> list[Record]:

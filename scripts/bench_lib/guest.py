@@ -82,8 +82,11 @@ def metadata(side: str) -> Record:
     """Memory beside the objects' own pages, in bytes."""
     if side == "c":
         return {"handles": slab_bytes(("zs_handle",)), "zspages": slab_bytes(("zspage",))}
-    words = counters(DEBUGFS / "zsmalloc_rs/stats")["word_pages"] * PAGE_SIZE
-    return {"handles": words, "zspages": slab_bytes(("zsmalloc_rs_zspage",))}
+    pages = counters(DEBUGFS / "zsmalloc_rs/stats")
+    return {
+        "handles": pages["word_pages"] * PAGE_SIZE,
+        "zspages": pages["zspage_pages"] * PAGE_SIZE,
+    }
 
 
 def density(side: str) -> Iterator[list[int]]:

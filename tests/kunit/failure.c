@@ -113,77 +113,102 @@ static void malloc_at_every_step(struct kunit *test)
 
 	for (i = 0; i < ARRAY_SIZE(sizes); i++)
 		for (j = 0; j < ARRAY_SIZE(flags); j++) {
-			/* The pool is empty: pages and a descriptor are needed at least. */
+			/* The pool is empty: pages are needed at least. */
 			steps = fail_every_step(test, pool, sizes[i], flags[j]);
-			KUNIT_EXPECT_GE_MSG(test, steps, 2u, "malloc(%zu) failed at too few steps",
+			KUNIT_EXPECT_GE_MSG(test, steps, 1u, "malloc(%zu) failed at no step",
 					    sizes[i]);
 		}
 	zsrs_destroy_pool(pool);
 }
 
-/* Objects of which the pool is filled, to use up handle words. */
-struct fill {
+/* Something that objects need, which comes out of pages of its own. */
+struct supply {
 	struct zsrs_pool *pool;
+	/* Objects of this size use it up. */
+	size_t size;
+	/* How many there are to a page, about. */
+	unsigned int per_page;
+	/* Pages of it. */
+	size_t pages;
+	/* The objects. */
 	unsigned long *handles;
 	unsigned int count;
 	unsigned int limit;
 };
 
-static void fill_one(struct kunit *test, struct fill *fill)
-{
-	unsigned long handle = zsrs_malloc(fill->pool, 20, GFP_KERNEL);
-
-	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
-	KUNIT_ASSERT_LT(test, fill->count, fill->limit);
-	fill->handles[fill->count++] = handle;
-}
-
-static long word_pages(struct kunit *test)
+static long pages_of(struct kunit *test, const struct supply *supply)
 {
 	struct zsrs_counters now;
 
 	KUNIT_ASSERT_EQ(test, zsrs_read_counters(&now), 0);
-	return now.word_pages;
+	return *(long *)((char *)&now + supply->pages);
+}
+
+static void use_one(struct kunit *test, struct supply *supply)
+{
+	unsigned long handle = zsrs_malloc(supply->pool, supply->size, GFP_KERNEL);
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
+	KUNIT_ASSERT_LT(test, supply->count, supply->limit);
+	supply->handles[supply->count++] = handle;
 }
 
 /*
- * The same while handle words run out: a page of them is one more allocation,
- * which was made to fail before it succeeded.
+ * The same while a supply runs out: a page of it is one more allocation, which was
+ * made to fail before it succeeded.
  */
-static void malloc_without_words(struct kunit *test)
+static void fail_without(struct kunit *test, struct supply *supply)
 {
-	enum { WORDS = PAGE_SIZE / sizeof(u64), ROUNDS = WORDS + 64 };
-	long pages = word_pages(test);
-	struct fill fill = {
-		.pool = zsrs_need_pool(test, "malloc_without_words"),
-		.limit = (pages + 4) * WORDS,
-	};
+	long pages = pages_of(test, supply);
 	unsigned int i;
 
-	fill.handles = vcalloc(fill.limit, sizeof(*fill.handles));
-	KUNIT_ASSERT_NOT_NULL(test, fill.handles);
-	/* Pages of words that earlier cases have left half empty are used up ... */
-	while (word_pages(test) == pages)
-		for (i = 0; i < 32; i++)
-			fill_one(test, &fill);
+	supply->limit = (pages + 4) * supply->per_page;
+	supply->handles = vcalloc(supply->limit, sizeof(*supply->handles));
+	KUNIT_ASSERT_NOT_NULL(test, supply->handles);
+	/* Pages that earlier cases have left half empty are used up ... */
+	while (pages_of(test, supply) == pages)
+		use_one(test, supply);
 	/* ... and most of one that is new. */
-	for (i = 0; i < WORDS * 7 / 8; i++)
-		fill_one(test, &fill);
+	for (i = 0; i < supply->per_page * 7 / 8; i++)
+		use_one(test, supply);
 
-	pages = word_pages(test);
-	for (i = 0; i < ROUNDS && word_pages(test) == pages; i++) {
-		fill_one(test, &fill);
+	pages = pages_of(test, supply);
+	for (i = 0; i < supply->per_page + 64 && pages_of(test, supply) == pages; i++) {
+		use_one(test, supply);
 		/* A class that is empty, one page to a zspage. */
-		KUNIT_EXPECT_GE(test, fail_every_step(test, fill.pool, 2048 - 8,
-						      GFP_NOWAIT | __GFP_NOWARN), 2u);
+		KUNIT_EXPECT_GE(test, fail_every_step(test, supply->pool, 2048 - 8,
+						      GFP_NOWAIT | __GFP_NOWARN), 1u);
 	}
-	KUNIT_EXPECT_GT_MSG(test, word_pages(test), pages,
-			    "no malloc needed a page of handle words");
-	while (fill.count)
-		zsrs_free(fill.pool, fill.handles[--fill.count]);
-	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(fill.pool), 0ul);
-	vfree(fill.handles);
-	zsrs_destroy_pool(fill.pool);
+	KUNIT_EXPECT_GT_MSG(test, pages_of(test, supply), pages, "no malloc needed a page");
+	while (supply->count)
+		zsrs_free(supply->pool, supply->handles[--supply->count]);
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(supply->pool), 0ul);
+	vfree(supply->handles);
+	zsrs_destroy_pool(supply->pool);
+}
+
+static void malloc_without_words(struct kunit *test)
+{
+	struct supply words = {
+		.pool = zsrs_need_pool(test, "malloc_without_words"),
+		.size = 20,
+		.per_page = PAGE_SIZE / sizeof(u64),
+		.pages = offsetof(struct zsrs_counters, word_pages),
+	};
+
+	fail_without(test, &words);
+}
+
+static void malloc_without_descriptors(struct kunit *test)
+{
+	struct supply descriptors = {
+		.pool = zsrs_need_pool(test, "malloc_without_descriptors"),
+		.size = PAGE_SIZE,
+		.per_page = PAGE_SIZE / 64,
+		.pages = offsetof(struct zsrs_counters, zspage_pages),
+	};
+
+	fail_without(test, &descriptors);
 }
 
 /* A pool is created whole or not at all; what fails for debugfs is no error. */
@@ -268,6 +293,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(knobs_are_set),
 	KUNIT_CASE(malloc_at_every_step),
 	KUNIT_CASE(malloc_without_words),
+	KUNIT_CASE(malloc_without_descriptors),
 	KUNIT_CASE(create_pool_at_every_step),
 	KUNIT_CASE(work_goes_on),
 	{}

@@ -32,6 +32,7 @@
 struct zsrs_counters {
 	long pools;
 	long zspages_live;
+	long zspage_pages;
 	long pages_live;
 	long words_live;
 	long word_pages;
@@ -132,13 +133,14 @@ static inline int zsrs_read_counters(struct zsrs_counters *counters)
 		return error;
 	counters->pools = zsrs_number(text, "pools");
 	counters->zspages_live = zsrs_number(text, "zspages_live");
+	counters->zspage_pages = zsrs_number(text, "zspage_pages");
 	counters->pages_live = zsrs_number(text, "pages_live");
 	counters->words_live = zsrs_number(text, "words_live");
 	counters->word_pages = zsrs_number(text, "word_pages");
 	counters->nr_zspages = zsrs_nr_zspages();
 	return counters->pools < 0 || counters->zspages_live < 0 ||
 	       counters->pages_live < 0 || counters->words_live < 0 ||
-	       counters->word_pages < 0 ? -EPROTO : 0;
+	       counters->word_pages < 0 || counters->zspage_pages < 0 ? -EPROTO : 0;
 }
 
 /* Fails the test if the module does not hold what it held at @before. */
@@ -146,7 +148,7 @@ static inline void zsrs_expect_counters(struct kunit *test,
 					const struct zsrs_counters *before)
 {
 	struct zsrs_counters now;
-	/* Free words that a CPU may keep: 64, each in a page of its own. */
+	/* Free words, or descriptors, that a CPU may keep: 64, each in a page of its own. */
 	long kept = 64 * num_possible_cpus();
 
 	KUNIT_ASSERT_EQ(test, zsrs_read_counters(&now), 0);
@@ -156,6 +158,7 @@ static inline void zsrs_expect_counters(struct kunit *test,
 	KUNIT_EXPECT_EQ(test, now.words_live, before->words_live);
 	KUNIT_EXPECT_EQ(test, now.nr_zspages, before->nr_zspages);
 	KUNIT_EXPECT_LE(test, now.word_pages, now.words_live + kept + 1);
+	KUNIT_EXPECT_LE(test, now.zspage_pages, now.zspages_live + kept + 1);
 }
 
 /* Remembers the counters for zsrs_counters_exit(). */
