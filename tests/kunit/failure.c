@@ -65,8 +65,9 @@ static void expect_same(struct kunit *test, const struct zsrs_counters *before,
 
 /*
  * Fails the first, second, third ... allocation of a malloc of @size bytes until
- * it makes no more; returns how many it makes. Not each has to be fatal: where a
- * block of pages cannot be had, single ones are taken.
+ * it makes no more; returns for how many it was refused. Not each has to be fatal:
+ * where a block of pages cannot be had, single ones are taken, and several pages
+ * are asked for again.
  */
 static unsigned int fail_every_step(struct kunit *test, struct zsrs_pool *pool, size_t size,
 				    gfp_t gfp)
@@ -98,8 +99,8 @@ static unsigned int fail_every_step(struct kunit *test, struct zsrs_pool *pool, 
 		if (!failed)
 			break;
 	}
-	KUNIT_EXPECT_GE_MSG(test, refused, 1u, "malloc(%zu) cannot be made to fail", size);
-	return step - 1;
+	KUNIT_EXPECT_GE_MSG(test, step, 2u, "malloc(%zu) allocates nothing", size);
+	return refused;
 }
 
 static void malloc_at_every_step(struct kunit *test)
@@ -109,15 +110,22 @@ static void malloc_at_every_step(struct kunit *test)
 				       __GFP_KSWAPD_RECLAIM | __GFP_NOWARN | __GFP_HIGHMEM |
 				       __GFP_MOVABLE };
 	struct zsrs_pool *pool = zsrs_need_pool(test, "malloc_at_every_step");
-	unsigned int i, j, steps;
+	unsigned int i, j;
 
-	for (i = 0; i < ARRAY_SIZE(sizes); i++)
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		unsigned long handle = zsrs_malloc(pool, sizes[i], GFP_KERNEL), pages;
+
+		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
+		pages = zsrs_get_total_pages(pool);
+		zsrs_free(pool, handle);
 		for (j = 0; j < ARRAY_SIZE(flags); j++) {
-			/* The pool is empty: pages are needed at least. */
-			steps = fail_every_step(test, pool, sizes[i], flags[j]);
-			KUNIT_EXPECT_GE_MSG(test, steps, 1u, "malloc(%zu) failed at no step",
-					    sizes[i]);
+			unsigned int refused = fail_every_step(test, pool, sizes[i], flags[j]);
+
+			if (pages == 1)
+				KUNIT_EXPECT_GE_MSG(test, refused, 1u,
+						    "malloc(%zu) cannot be made to fail", sizes[i]);
 		}
+	}
 	zsrs_destroy_pool(pool);
 }
 
@@ -154,13 +162,13 @@ static void use_one(struct kunit *test, struct supply *supply)
 }
 
 /*
- * The same while a supply runs out: a page of it is one more allocation, which was
- * made to fail before it succeeded.
+ * The same, for objects of @size bytes, while a supply runs out: a page of it is one
+ * more allocation.
  */
-static void fail_without(struct kunit *test, struct supply *supply)
+static void fail_without(struct kunit *test, struct supply *supply, size_t size)
 {
 	long pages = pages_of(test, supply);
-	unsigned int i;
+	unsigned int i, refused = 0;
 
 	supply->limit = (pages + 4) * supply->per_page;
 	supply->handles = vcalloc(supply->limit, sizeof(*supply->handles));
@@ -173,13 +181,14 @@ static void fail_without(struct kunit *test, struct supply *supply)
 		use_one(test, supply);
 
 	pages = pages_of(test, supply);
-	for (i = 0; i < supply->per_page + 64 && pages_of(test, supply) == pages; i++) {
+	for (i = 0; i < supply->per_page + 64; i++) {
 		use_one(test, supply);
-		/* A class that is empty, one page to a zspage. */
-		KUNIT_EXPECT_GE(test, fail_every_step(test, supply->pool, 2048 - 8,
-						      GFP_NOWAIT | __GFP_NOWARN), 1u);
+		refused += fail_every_step(test, supply->pool, size, GFP_NOWAIT | __GFP_NOWARN);
+		if (refused && pages_of(test, supply) > pages)
+			break;
 	}
 	KUNIT_EXPECT_GT_MSG(test, pages_of(test, supply), pages, "no malloc needed a page");
+	KUNIT_EXPECT_GE_MSG(test, refused, 1u, "no malloc was refused one");
 	while (supply->count)
 		zsrs_free(supply->pool, supply->handles[--supply->count]);
 	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(supply->pool), 0ul);
@@ -196,7 +205,8 @@ static void malloc_without_words(struct kunit *test)
 		.pages = offsetof(struct zsrs_counters, word_pages),
 	};
 
-	fail_without(test, &words);
+	/* A class of its own, one page to a zspage. */
+	fail_without(test, &words, 2048 - 8);
 }
 
 static void malloc_without_descriptors(struct kunit *test)
@@ -208,7 +218,8 @@ static void malloc_without_descriptors(struct kunit *test)
 		.pages = offsetof(struct zsrs_counters, zspage_pages),
 	};
 
-	fail_without(test, &descriptors);
+	/* Zspages of several pages, which have come when the descriptor does not. */
+	fail_without(test, &descriptors, 1700);
 }
 
 /* A pool is created whole or not at all; what fails for debugfs is no error. */
