@@ -80,10 +80,8 @@ impl WordCache {
     pub(crate) fn free(&self, word: FreeWord) {
         self.units.free(word.into());
     }
-}
 
-impl WordCache {
-    /// The units.
+    /// The units that the words are.
     pub(crate) fn units(&self) -> &UnitCache<1> {
         &self.units
     }

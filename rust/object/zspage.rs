@@ -161,9 +161,6 @@ impl<Owner: Migrate> ZspageBox<Owner> {
 #[must_use]
 pub(crate) struct Doomed<Owner>(NonNull<Zspage<Owner>>);
 
-// SAFETY: Nobody else has the zspage.
-unsafe impl<Owner: Sync> Send for Doomed<Owner> {}
-
 impl<Owner: Sync> Doomed<Owner> {
     /// Takes a zspage all pages of which can be held, or returns the page that somebody has locked.
     ///
