@@ -84,6 +84,16 @@ impl First {
         self.0 & Self::HELD != 0
     }
 
+    /// The page after `zpdesc`, one of the chain. There is no link in the page of a huge object.
+    #[inline(always)]
+    fn after(self, zpdesc: &Zpdesc) -> Option<&Zpdesc> {
+        if self.is_huge() {
+            None
+        } else {
+            zpdesc.next()
+        }
+    }
+
     /// The same chain, its pages held for good.
     #[inline(always)]
     fn held(self) -> Self {
@@ -226,11 +236,7 @@ impl Chain {
     /// The page after `zpdesc`.
     #[inline(always)]
     fn after<'a>(&self, zpdesc: &'a Zpdesc) -> Option<&'a Zpdesc> {
-        if self.first.get().is_huge() {
-            None
-        } else {
-            zpdesc.next()
-        }
+        self.first.get().after(zpdesc)
     }
 
     /// The page at `place`, counted from 0; the last one if the chain is shorter.
@@ -263,11 +269,11 @@ impl Chain {
         #[cfg(CONFIG_COMPACTION)]
         {
             // Not looked at again: once the first page is movable, it may change.
-            let huge = self.first.get().is_huge();
+            let chain = self.first.get();
             let mut next = self.iter().nth(from);
             while let Some(zpdesc) = next {
                 // Before it is movable: a page that was replaced links to nothing.
-                next = if huge { None } else { zpdesc.next() };
+                next = chain.after(zpdesc);
                 if zpdesc.try_hold() {
                     zpdesc.set_movable(movable::Table::<T>::OPS);
                     zpdesc.let_go();
@@ -344,7 +350,7 @@ impl Chain {
     /// returned.
     #[inline(always)]
     pub(super) fn try_hold(&self, from: usize) -> Result<(), &Zpdesc> {
-        let huge = self.first.get().is_huge();
+        let chain = self.first.get();
         let mut next = Some(self.page(from));
         while let Some(zpdesc) = next {
             if !zpdesc.try_hold() {
@@ -353,7 +359,7 @@ impl Chain {
                     .for_each(Zpdesc::let_go);
                 return Err(zpdesc);
             }
-            next = if huge { None } else { zpdesc.next() };
+            next = chain.after(zpdesc);
         }
         Ok(())
     }
@@ -383,17 +389,20 @@ impl Chain {
         let mut next: Option<&Zpdesc> =
             (chain.pages() != 0).then(|| unsafe { Zpdesc::from_phys(chain.phys()) });
         while let Some(zpdesc) = next {
-            next = if chain.is_huge() { None } else { zpdesc.next() };
-            if chain.is_held() && zpdesc.retire() {
+            next = chain.after(zpdesc);
+            let was_frozen = if chain.is_held() {
+                zpdesc.retire()
+            } else {
+                zpdesc.reset();
+                false
+            };
+            if was_frozen {
                 // SAFETY: The chain was the only owner, by the invariant, and forgets the page.
                 unsafe { gone.add(zpdesc) };
-                continue;
+            } else {
+                // SAFETY: The chain was the only owner of ours, by the invariant, and forgets the page.
+                unsafe { Gone::put(zpdesc) };
             }
-            if !chain.is_held() {
-                zpdesc.reset();
-            }
-            // SAFETY: The chain was the only owner of ours, by the invariant, and forgets the page.
-            unsafe { Gone::put(zpdesc) };
         }
     }
 
