@@ -390,7 +390,7 @@ impl Zpdesc {
         unsafe { bindings::put_page(self.page()) };
     }
 
-    /// Links the page, which nobody else has a reference to, to another such page, for [`Self::free_to`].
+    /// Links the page, which was frozen when it was retired, to another such page, for [`Self::free_to`].
     #[inline(always)]
     pub(crate) fn link_to(&self, next: &Self) {
         let [link, _] = &self.lru;

@@ -54,7 +54,8 @@ pub(super) struct Gone<'p>(Option<Run<'p>>);
 ///
 /// # Invariants
 ///
-/// `latest` is linked to `first`, over the other pages. Nobody else has a reference to them, or uses them.
+/// `latest` is linked to `first`, over the other pages. They were frozen when they were retired: who gets a
+/// reference since finds pages that cannot be isolated, and leaves their links alone.
 struct Run<'p> {
     /// The first page.
     first: &'p Zpdesc,
@@ -74,7 +75,7 @@ impl<'p> Gone<'p> {
     ///
     /// # Safety
     ///
-    /// It is the caller's, [retired](Zpdesc::retire), and nobody else has a reference to it, or uses it.
+    /// It is the caller's, was frozen when it was [retired](Zpdesc::retire), and nobody of ours uses it.
     #[inline(always)]
     pub(super) unsafe fn add(&mut self, zpdesc: &'p Zpdesc) {
         match &mut self.0 {
@@ -99,7 +100,7 @@ impl<'p> Gone<'p> {
     fn flush(&mut self) {
         if let Some(run) = self.0.take() {
             run.first.zone().add_zspages(run.pages.wrapping_neg());
-            // SAFETY: Nobody else has a reference to these pages, or uses them, by the invariant.
+            // SAFETY: These pages were given to `add`, once, and are linked, by the invariant.
             unsafe { run.latest.free_to(run.first) };
         }
     }
