@@ -254,6 +254,8 @@ impl<const WORDS: usize> Depot<WORDS> {
 /// All units of a size.
 #[pin_data(PinnedDrop)]
 pub(crate) struct UnitCache<const WORDS: usize> {
+    /// What has a unit each, and what that is; for messages.
+    names: (&'static str, &'static str),
     /// Free units of each CPU.
     magazines: PerCpu<Magazine<WORDS>>,
     /// The rest.
@@ -262,9 +264,10 @@ pub(crate) struct UnitCache<const WORDS: usize> {
 }
 
 impl<const WORDS: usize> UnitCache<WORDS> {
-    /// No units yet. May sleep.
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
+    /// No units yet. `names` says what will have a unit each, and what that is to it. May sleep.
+    pub(crate) fn new(names: (&'static str, &'static str)) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
+            names,
             magazines: PerCpu::new(Magazine::new)?,
             depot <- new_spinlock!(
                 Depot { partial: List::new(), pages: Cell::new(0), out: Cell::new(0) },
@@ -287,9 +290,9 @@ impl<const WORDS: usize> UnitCache<WORDS> {
 
     /// Frees a unit. Does not sleep.
     #[inline(always)]
-    pub(crate) fn free(&self, unit: FreeUnit<WORDS>) {
+    pub(crate) fn free(&self, unit: impl Into<FreeUnit<WORDS>>) {
         let guard = PreemptGuard::new();
-        let pushed = self.magazines.this_cpu(&guard).push(unit);
+        let pushed = self.magazines.this_cpu(&guard).push(unit.into());
         drop(guard);
         if let Err(unit) = pushed {
             self.spill(unit);
@@ -395,7 +398,15 @@ pub(crate) struct UnitUsage {
 #[pinned_drop]
 impl<const WORDS: usize> PinnedDrop for UnitCache<WORDS> {
     fn drop(self: Pin<&mut Self>) {
-        // Pages with units that are in use stay allocated: their owners could still access them.
         possible_cpus().for_each(|cpu| self.drain(cpu));
+        let (usage, (owners, units)) = (self.usage(), self.names);
+        if usage.live != 0 {
+            // Their owners could still access them: the pages stay allocated.
+            pr_err!(
+                "{} {owners} were never freed; {} pages of {units} are leaked\n",
+                usage.live,
+                usage.pages
+            );
+        }
     }
 }

@@ -7,13 +7,11 @@ use super::{
     handle::Handle,
     units::{FreeUnit, UnitCache},
 };
-use crate::kapi::gfp::Gfp;
 use crate::logic::word::Word;
-use kernel::prelude::*;
 
 /// A word that belongs to no object: its owner may make it an object's handle.
 ///
-/// It must be given back to [`WordCache::free`]; dropping it would leak the word.
+/// It must be given back to [`UnitCache::free`]; dropping it would leak the word.
 #[must_use]
 pub(crate) struct FreeWord(Handle);
 
@@ -56,47 +54,4 @@ impl From<FreeWord> for FreeUnit<1> {
 }
 
 /// All handle words of the module.
-#[pin_data(PinnedDrop)]
-pub(crate) struct WordCache {
-    /// Units of one word.
-    #[pin]
-    units: UnitCache<1>,
-}
-
-impl WordCache {
-    /// No words yet. May sleep.
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
-        try_pin_init!(Self { units <- UnitCache::new() })
-    }
-
-    /// Allocates a word. Sleeps only if `gfp` allows it.
-    #[inline(always)]
-    pub(crate) fn alloc(&self, gfp: Gfp) -> Option<FreeWord> {
-        self.units.alloc(gfp).map(FreeWord::from)
-    }
-
-    /// Frees a word. Does not sleep.
-    #[inline(always)]
-    pub(crate) fn free(&self, word: FreeWord) {
-        self.units.free(word.into());
-    }
-
-    /// The units that the words are.
-    pub(crate) fn units(&self) -> &UnitCache<1> {
-        &self.units
-    }
-}
-
-#[pinned_drop]
-impl PinnedDrop for WordCache {
-    fn drop(self: Pin<&mut Self>) {
-        let usage = self.units.usage();
-        if usage.live != 0 {
-            pr_err!(
-                "{} objects were never freed; {} pages of handle words are leaked\n",
-                usage.live,
-                usage.pages
-            );
-        }
-    }
-}
+pub(crate) type WordCache = UnitCache<1>;

@@ -27,7 +27,7 @@ impl Pool {
         }
         let number = u16_to_usize(self.shared.classes().lookup(PAGE_SHIFT, size));
         let class = self.classes.get(number).ok_or(EINVAL)?;
-        let word = self.shared.words.alloc(gfp).ok_or(ENOMEM)?;
+        let word = self.shared.words.alloc(gfp).ok_or(ENOMEM)?.into();
         let allocated = class.lock().alloc(word);
         allocated.or_else(|word| self.malloc_slow(class, word, gfp))
     }

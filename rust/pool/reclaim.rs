@@ -153,7 +153,7 @@ impl Pool {
         loop {
             let mut words = Batch::new();
             let settled = class.lock().settle(rest.0, rest.1, &mut words);
-            self.shared.words.units().stock(&mut words);
+            self.shared.words.stock(&mut words);
             match settled {
                 Settled::Partly(isolated, from) => rest = (isolated, from),
                 Settled::Wholly(emptied) => return emptied,

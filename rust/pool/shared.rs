@@ -88,8 +88,8 @@ impl Shared {
                 })?;
                 table
             },
-            words <- WordCache::new(),
-            zspages <- ZspageCache::new(),
+            words <- WordCache::new(("objects", "handle words")),
+            zspages <- ZspageCache::new(("zspages", "their descriptors")),
             buffers: BounceBuffers::new()?,
             counters: PerCpu::new(|| Counters {
                 pools: AtomicIsize::new(0),
@@ -114,7 +114,7 @@ impl Shared {
     /// Takes back what a CPU that is gone has left. May sleep.
     pub(crate) fn cpu_dead(&self, cpu: Cpu) {
         self.buffers.dead(cpu);
-        self.words.units().drain(cpu);
+        self.words.drain(cpu);
         self.zspages.drain(cpu);
     }
 
@@ -140,7 +140,7 @@ impl Shared {
 
     /// Adds up what the module holds.
     pub(crate) fn usage(&self) -> Usage {
-        let (words, zspages) = (self.words.units(), &self.zspages);
+        let (words, zspages) = (&self.words, &self.zspages);
         let cpu_bytes = words.cpu_bytes().wrapping_add(zspages.cpu_bytes());
         let (words, zspages) = (words.usage(), zspages.usage());
         let pages = words.pages.wrapping_add(zspages.pages);

@@ -24,7 +24,7 @@ HEADS = re.compile(
     | (?:MAX_\w+|BUG:.*)\ too\ low! | turning\ off\ the\ locking\ correctness\ validator | lockdep\ is\ turned\ off
     | kmemleak:\ (?!Kernel\ memory\ leak\ detector\ init|Automatic\ memory\ scanning)
     | Bad\ page\ state | bad\ page\ map | list_(?:add|del)\ corruption | refcount_t: | Kernel\ panic
-    | Objects\ remaining | slab\ .*\ (?:Not\ a\ valid|corrupt) | stack-protector: | \bKCSAN: | \bKASAN:
+    | Objects\ remaining | were\ never\ freed; | slab\ .*\ (?:Not\ a\ valid|corrupt) | stack-protector: | \bKCSAN: | \bKASAN:
     | scheduling\ while\ atomic | sleeping\ function\ called | non-zero\ .*\ counter | ODEBUG: | Call\ Trace:
     """,
     re.VERBOSE,
