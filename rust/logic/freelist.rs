@@ -122,7 +122,7 @@ impl Slots {
     #[inline(always)]
     #[must_use]
     pub fn take_recycled(&self, link: u16) -> bool {
-        let sound = link <= self.last.get() || link == END;
+        let sound = link == END || link <= self.last.get();
         if sound {
             // INVARIANT: one slot left the list and became allocated.
             self.head.set(link);

@@ -30,15 +30,7 @@ impl Group {
     pub const fn of(inuse: u16, class: &Geometry) -> Self {
         if inuse == 0 {
             EMPTY
-        } else {
-            Self::of_used(inuse, class)
-        }
-    }
-
-    /// The group of a zspage of `class` with `inuse` slots allocated, one at least.
-    #[inline(always)]
-    pub const fn of_used(inuse: u16, class: &Geometry) -> Self {
-        if inuse >= class.objs {
+        } else if inuse >= class.objs {
             FULL
         } else {
             Self::of_partial(inuse, class)

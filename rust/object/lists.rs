@@ -12,7 +12,7 @@ use super::{
     zspage::{Doomed, Reclaim, Zspage, ZspageBox},
 };
 use crate::logic::{
-    fullness::{Group, GroupSet, FULL, NR_GROUPS},
+    fullness::{Group, GroupSet, EMPTY, FULL, NR_GROUPS},
     size_class::Geometry,
 };
 use crate::zpdesc_rs::ZpdescRef;
@@ -30,8 +30,8 @@ pub(crate) struct Isolated<Owner>(NonNull<Zspage<Owner>>);
 ///
 /// # Invariants
 ///
-/// Every zspage that is not full, and not under reclaim, is on the list of its `group`; `filled` has the
-/// groups whose lists are not empty. `short` is the one zspage that lacks pages, if there is one;
+/// Every zspage is on the list of its `group`, unless that is [`FULL`]: those that are full, or under
+/// reclaim, are on none. `filled` has the groups whose lists are not empty. `short` is the one zspage that lacks pages, if there is one;
 /// `leaving` is false if there is none.
 pub(crate) struct ZspageLists<Owner> {
     /// A list for each group. That of [`FULL`] stays empty.
@@ -142,10 +142,10 @@ impl<Owner: Sync> ZspageLists<Owner> {
         self.of_group(group).first()
     }
 
-    /// Puts a zspage on the list of its group.
-    pub(crate) fn insert(&self, zspage: ZspageBox<Owner>, class: &Geometry) -> &Zspage<Owner> {
+    /// Puts a zspage on the list of those without objects.
+    pub(crate) fn insert(&self, zspage: ZspageBox<Owner>) -> &Zspage<Owner> {
         let zspage = self.get(zspage.zspage);
-        self.add(zspage, zspage.slots().group(class));
+        self.add(zspage, EMPTY);
         zspage
     }
 
@@ -220,16 +220,29 @@ impl<Owner: Sync> ZspageLists<Owner> {
 
     /// Moves a zspage to the list that its number of objects now belongs to, if it is not full.
     pub(crate) fn relist(&self, zspage: &Zspage<Owner>, class: &Geometry) {
-        self.move_to(zspage.slots().group(class), zspage);
+        let group = zspage.slots().group(class);
+        if group == FULL {
+            self.set_off(zspage);
+        } else {
+            self.move_to(group, zspage);
+        }
     }
 
-    /// Moves a zspage to `group`, which its number of objects now belongs to.
+    /// Moves a zspage to `group`, which its number of objects now belongs to, and which is not [`FULL`].
     #[inline(always)]
     pub(crate) fn move_to(&self, group: Group, zspage: &Zspage<Owner>) {
         if group != zspage.group().get() {
             self.del(zspage);
             self.add(zspage, group);
         }
+    }
+
+    /// Takes a zspage off its list, because it is full, or nothing is to be allocated in it.
+    #[inline(always)]
+    pub(crate) fn set_off(&self, zspage: &Zspage<Owner>) {
+        self.del(zspage);
+        // INVARIANT: it is on no list.
+        zspage.group().set(FULL);
     }
 
     /// Takes a zspage off, if all its pages can be held; else it stays where it is, and the page
@@ -255,7 +268,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
     ) -> Option<Isolated<Owner>> {
         let raw = lru.take(coldest)?;
         let zspage = self.get(raw);
-        self.del(zspage);
+        self.set_off(zspage);
         zspage.reclaim().set(Reclaim::Under);
         Some(Isolated(raw))
     }
@@ -269,7 +282,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
     pub(crate) fn restore(&self, isolated: Isolated<Owner>, class: &Geometry) -> &Zspage<Owner> {
         let zspage = self.get(isolated.0);
         zspage.reclaim().set(Reclaim::Not);
-        self.add(zspage, zspage.slots().group(class));
+        self.relist(zspage, class);
         zspage
     }
 
@@ -286,14 +299,11 @@ impl<Owner: Sync> ZspageLists<Owner> {
         unsafe { zspage.as_ref() }
     }
 
-    /// Links a zspage, unless it is full.
+    /// Links a zspage that is not full.
     #[inline(always)]
     fn add(&self, zspage: &Zspage<Owner>, group: Group) {
         // INVARIANT: list, group and set change together.
         zspage.group().set(group);
-        if group == FULL {
-            return;
-        }
         self.of_group(group).push_front(zspage);
         self.filled.set(self.filled.get().with(group));
     }

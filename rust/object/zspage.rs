@@ -51,7 +51,7 @@ pub(crate) struct Zspage<Owner> {
     chain: Chain,
     /// Which slots are free.
     slots: Slots,
-    /// The group it is in, and so on which list.
+    /// The group whose list it is on; that of the full ones if it is on none.
     group: Cell<Group>,
     /// Whether it is under reclaim.
     reclaim: Cell<Reclaim>,
@@ -280,7 +280,7 @@ impl<Owner> Zspage<Owner> {
         self.by_age.are_set()
     }
 
-    /// The list that it is on, unless it is under reclaim.
+    /// The group whose list it is on; [`FULL`](crate::logic::fullness::FULL) if it is on none.
     #[inline(always)]
     pub(super) fn group(&self) -> &Cell<Group> {
         &self.group

@@ -221,7 +221,7 @@ impl ClassGuard<'_> {
         zspage: ZspageBox<SizeClass>,
         word: FreeWord,
     ) -> Result<Handle, FreeWord> {
-        let zspage = self.lists.insert(zspage, &self.class.geometry);
+        let zspage = self.lists.insert(zspage);
         Self::zspages_changed(self.class, &self.lists, 1);
         self.alloc_in(zspage, word)
     }
@@ -262,8 +262,13 @@ impl ClassGuard<'_> {
         };
         slot.header().set(Header::Allocated(word.handle().addr()));
         let handle = word.publish(slot.word(self.class.blank));
-        let group = Group::of_used(zspage.slots().taken(), geometry);
-        self.lists.move_to(group, zspage);
+        let taken = zspage.slots().taken();
+        if taken < geometry.objs {
+            self.lists
+                .move_to(Group::of_partial(taken, geometry), zspage);
+        } else {
+            self.lists.set_off(zspage);
+        }
         add(&self.class.inuse, 1);
         if let Some(lru) = &self.class.lru {
             lru.touch(zspage);
@@ -284,7 +289,7 @@ impl ClassGuard<'_> {
             zspage.slots().seal(geometry);
             overwritten();
         }
-        lists.move_to(FULL, zspage);
+        lists.set_off(zspage);
     }
 
     /// Takes a free slot of a zspage; its header is not written yet.

@@ -241,7 +241,7 @@ impl ClassGuard<'_> {
             let step = self.empty_short(progress);
             return step.unwrap_or_else(|| self.shorten());
         };
-        // A copy, of which the compiler knows that it stays the same.
+        // A copy, of which the compiler knows that it stays the same: nobody gets a reference to it.
         let geometry = *self.class.geometry();
         let geometry = &geometry;
         let objs = u16_to_usize(geometry.objs);
@@ -268,7 +268,7 @@ impl ClassGuard<'_> {
             };
             from = next;
         }
-        self.lists.relist(to, geometry);
+        self.lists.relist(to, self.class.geometry());
         let gone = emptied.zspages.len().wrapping_neg();
         Self::zspages_changed(self.class, &self.lists, gone);
         Step::More
@@ -312,7 +312,7 @@ impl ClassGuard<'_> {
         for object in from.objects(geometry, 0..geometry.end()).take(moved) {
             object.free_in(from);
         }
-        self.lists.relist(from, geometry);
+        self.lists.relist(from, self.class.geometry());
         if moved == most {
             Left::Some
         } else {

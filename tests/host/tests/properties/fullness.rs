@@ -37,9 +37,6 @@ fn every_count_of_every_class_is_in_its_group() {
             assert_eq!(group == EMPTY, inuse == 0);
             assert_eq!(group == FULL, inuse == objs);
             assert_eq!(group.is_partial(), inuse != 0 && inuse != objs);
-            if inuse != 0 {
-                assert_eq!(group, Group::of_used(inuse, &class(objs)));
-            }
             if group.is_partial() {
                 assert_eq!(group, Group::of_partial(inuse, &class(objs)));
             }
@@ -76,11 +73,7 @@ proptest! {
     #[test]
     fn counts_out_of_range_stay_in_range(inuse: u16, objs: u16) {
         let class = class(objs);
-        let groups = [
-            Group::of(inuse, &class),
-            Group::of_used(inuse, &class),
-            Group::of_partial(inuse, &class),
-        ];
+        let groups = [Group::of(inuse, &class), Group::of_partial(inuse, &class)];
         for group in groups {
             prop_assert!(group.index() < NR_GROUPS);
         }
