@@ -73,6 +73,7 @@ def part_memory() -> list[figures.Record]:
             steps += [f"{side}:churn {count // 2}" for _ in range(6)]
             steps += [f"{side}:drain {count * left // 100}" for left in range(90, 0, -10)]
             steps += [f"{side}:fill {count}", f"{side}:churn {count}", f"{side}:compact"]
+            steps += [f"{side}:drain {count // 2}", f"{side}:compact"]
             steps.append(f"{side}:close")
     # Caches of their own, so that what is in them can be told apart.
     return run_vm(

@@ -128,7 +128,7 @@ def plot_ratios(result: Record) -> plt.Figure | None:
 
 
 def plot_memory(result: Record) -> plt.Figure | None:
-    """All memory over fill, churn, drain, refill and compaction."""
+    """All memory over fill, churn, drain, refill, compaction, half freed and compaction."""
     populations = {name: sides for name, sides in result["memory_steps"].items() if len(sides) == 2}
     if not populations:
         return None
@@ -173,7 +173,7 @@ def plot_memory(result: Record) -> plt.Figure | None:
         axes.set_xticks([])
         axes.set_ylim(0)
         axes.set_ylabel("MB, everything counted")
-        axes.set_xlabel("at the end: filled again, churned, compacted")
+        axes.set_xlabel("at the end: filled again, churned, compacted; half freed, compacted")
     figure.axes[0].legend(loc="lower center", fontsize=8)
     figure.tight_layout()
     return figure
