@@ -9,5 +9,5 @@ set -euo pipefail
 # shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-run_tests zswap_smoke zram_smoke moving_storm
+run_tests zswap_smoke zram_smoke moving_storm load_failure
 finish
