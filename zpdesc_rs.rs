@@ -380,7 +380,7 @@ impl Zpdesc {
         self.set_movable(ops);
     }
 
-    /// Gives up our reference to a page that somebody else may have one to as well.
+    /// Gives up our reference. Others may have one, too; the last one frees the page.
     ///
     /// # Safety
     ///

@@ -24,7 +24,8 @@
 //!
 //! # Locks
 //!
-//! There is no lock for a whole pool. In this order:
+//! There is no lock for a whole pool, except for the order of use that pools with an evict handler keep.
+//! In this order:
 //!
 //! 1. page lock, or frozen references in its place (both are only tried),
 //! 2. the size class's spinlock ([`pool::class`]): zspages, lists, headers, and the location part
@@ -37,7 +38,8 @@
 //! The LRU's spinlock ([`object::lru`]), of pools with an evict handler, is taken inside a class's lock;
 //! nothing is taken inside it.
 //!
-//! The depot of handle words ([`object::words`]) has a leaf lock, never taken under any of these.
+//! The depots of handle words and of descriptors of zspages (`rust/object/units.rs`) have leaf locks, never
+//! taken under any of these.
 //! `Documentation/locking.rst` has the rules and the races they are for.
 
 #[path = "rust/front/mod.rs"]

@@ -2,8 +2,8 @@
 /*
  * zsmalloc_rs: compressed-memory allocator, the C interface.
  *
- * Every function is the counterpart of the zs_* function of <linux/zsmalloc.h>
- * with the same name, arguments and contexts; what differs is said here.
+ * What <linux/zsmalloc.h> has, too, has the same name (zs_*), arguments and
+ * contexts there; what differs is said here.
  */
 #ifndef _ZSMALLOC_RS_H
 #define _ZSMALLOC_RS_H
@@ -64,13 +64,14 @@ typedef int (*zsrs_evict_fn)(struct zsrs_pool *pool, unsigned long handle, void 
  * in them.
  *
  * Context: process context, may sleep.
- * Return: the pool, or NULL if there is no memory.
+ * Return: the pool, or NULL if there is no memory, or no name.
  */
 struct zsrs_pool *zsrs_create_evictable_pool(const char *name, zsrs_evict_fn evict,
 					     void *private);
 
 /**
- * zsrs_reclaim() - evict the objects of the zspage that was used longest ago
+ * zsrs_reclaim() - evict the objects of a zspage: that in which none was
+ * allocated for the longest time
  * @pool: the pool, not to be destroyed before this returns
  * @tries: how many zspages are tried, if objects have to stay
  *
@@ -197,6 +198,8 @@ unsigned long zsrs_compact(struct zsrs_pool *pool);
 /**
  * zsrs_pages_compacted() - pages that compaction has given back so far
  * @pool: the pool
+ *
+ * When it was asked for, or memory ran short; not in the background.
  *
  * Context: any.
  */

@@ -24,8 +24,8 @@ use kernel::{
     str::CStr,
 };
 
-/// The highest number that is no error, `MAX_ERRNO` being 4095. Kernel addresses are below, where
-/// numbers are taken as signed; user addresses and 0 are above.
+/// As signed numbers, kernel addresses are at most this; errors (`MAX_ERRNO` is 4095), 0 and user addresses
+/// are greater.
 const LAST_ADDRESS: isize = -4096;
 
 /// The handle behind a number; `None` for 0, error pointers and, with a warning, for what cannot be a

@@ -27,7 +27,8 @@ impl Gfp {
         self.0
     }
 
-    /// The same for memory that is addressed all the time and cannot move: slabs, handle words.
+    /// The same for memory that is addressed all the time and cannot move: handle words, descriptors
+    /// of zspages.
     #[inline(always)]
     pub(crate) const fn for_metadata(self) -> Self {
         Self(self.0 & !(bindings::__GFP_HIGHMEM | bindings::__GFP_MOVABLE))

@@ -36,7 +36,7 @@ pub(crate) struct Work<T: Run> {
     raw: Opaque<bindings::delayed_work>,
     /// What to run.
     target: AtomicPtr<T>,
-    /// After how many suggestions it is done at once; 0 if none came since it began for the last time.
+    /// How many suggestions are left until it is done at once; 0 if none came since it last began.
     left: AtomicU32,
 }
 

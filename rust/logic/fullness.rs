@@ -60,7 +60,7 @@ impl Group {
         (EMPTY.0..=FULL.0).map(Self)
     }
 
-    /// Zspages of this group have at least one object and room for one more.
+    /// Zspages of this group have at least one object and room for one more. For tests.
     #[inline(always)]
     pub const fn is_partial(self) -> bool {
         self.0 != EMPTY.0 && self.0 != FULL.0

@@ -18,9 +18,9 @@ use super::word::ADDR_SHIFT;
 
 /// Smallest slot in bytes.
 pub const MIN_SIZE: u32 = 32;
-/// Shortest longest-chain a user may ask for, in pages.
+/// Smallest value of the parameter `chain`, in pages.
 pub const MIN_CHAIN: u32 = 4;
-/// Longest longest-chain a user may ask for, in pages.
+/// Largest value of the parameter `chain`, in pages.
 pub const MAX_CHAIN: u32 = 16;
 /// Most size classes on any supported page size.
 pub const MAX_INDEXES: usize = 257;

@@ -70,8 +70,8 @@ impl ClassCount {
         self.pages(class).saturating_sub(needed)
     }
 
-    /// The class is sparse if it has fewer objects than this: a tenth of its slots is free, and so
-    /// are more slots than one and a quarter zspages have, or, with few zspages, than two pages have.
+    /// The class is sparse if it has fewer objects than this: a tenth of its slots is free, and that is
+    /// more than one and a quarter zspages have; with few zspages, than two pages have, if that is less.
     /// Then it is worth while to compact it at once, rather than when memory runs short.
     pub const fn sparse_below(&self, page_shift: u32, class: &Geometry) -> usize {
         let slots = self.slots(class);

@@ -316,7 +316,7 @@ impl Chain {
         next
     }
 
-    /// Takes the pages from place `kept` on out, one at least of which stays, and one leaves: these are all
+    /// Cuts the chain after its first `kept` pages; there is at least one on either side. Those cut off are
     /// held, for good. The class's lock is held, too.
     pub(super) fn split_off(&self, kept: usize) -> Option<Self> {
         let last = self.page(kept.checked_sub(1)?);

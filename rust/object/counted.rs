@@ -6,7 +6,7 @@
 
 use crate::zpdesc_rs::Zpdesc;
 
-/// Pages that come. The last call is when the value is dropped.
+/// Counts pages that come; the last run when it is dropped.
 pub(super) struct Come<'p> {
     /// A page of the latest run.
     page: Option<&'p Zpdesc>,
@@ -105,7 +105,7 @@ impl<'p> Gone<'p> {
         }
     }
 
-    /// Gives a page back, at once, that somebody else may have a reference to, and on a list.
+    /// Gives back one page at once. Somebody else may have a reference to it, and have it on a list.
     ///
     /// # Safety
     ///

@@ -184,8 +184,8 @@ impl Slot<'_> {
         Some(unsafe { head.and(second, len.wrapping_sub(first)) })
     }
 
-    /// Copies into this slot, of `room` bytes, the contents of the object in the slot of `size` bytes,
-    /// which are no more, that has the header `from` and is `split` or not. Neither is huge.
+    /// Copies an object into this slot of `room` bytes. `from` is the header of the slot that it is in,
+    /// of `size` bytes, no more than `room`, and `split` or not. Neither slot is huge.
     ///
     /// The caller holds the object's LOCK, and the classes' locks.
     #[inline(always)]

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where handle words and zspages live: pages of our own, shared by all pools of the module, cut into
-//! units of so many words.
+//! Where handle words and descriptors of zspages live: pages of our own, shared by all pools of the
+//! module, cut into units of so many words.
 //!
 //! Each CPU has a magazine of free units, so that allocating and freeing one takes no lock and no
 //! atomic operation. Magazines are refilled from and spilled to the depot, a batch at a time. A
 //! page all of whose units are back in the depot goes back to the kernel.
 //!
-//! The first word of a unit in the depot is DEAD. Nothing here is called under a class's lock.
+//! The first word of a unit in the depot is DEAD, or 0 if it was never used. Nothing here is called under a class's lock.
 
 use super::{
     list::{List, Listed, Place},
@@ -70,7 +70,7 @@ impl<const WORDS: usize> FreeUnit<WORDS> {
         unsafe { memory.write_bytes(0x6b, WORDS * size_of::<AtomicU64>()) };
     }
 
-    /// Writes its first word: it is DEAD, and says `link`.
+    /// Makes its first word DEAD, with `link` as the payload.
     #[inline(always)]
     fn set_link(&self, link: usize) {
         // SAFETY: The page lives while the unit is out, and its memory is ours, by the invariant.
@@ -254,7 +254,7 @@ impl<const WORDS: usize> Depot<WORDS> {
 /// All units of a size.
 #[pin_data(PinnedDrop)]
 pub(crate) struct UnitCache<const WORDS: usize> {
-    /// What has a unit each, and what that is; for messages.
+    /// Who owns a unit each, and what units are called: "objects" and "handle words". For messages.
     names: (&'static str, &'static str),
     /// Free units of each CPU.
     magazines: PerCpu<Magazine<WORDS>>,
@@ -264,7 +264,7 @@ pub(crate) struct UnitCache<const WORDS: usize> {
 }
 
 impl<const WORDS: usize> UnitCache<WORDS> {
-    /// No units yet. `names` says what will have a unit each, and what that is to it. May sleep.
+    /// No units yet. `names` are who will own a unit each, and what units are called. May sleep.
     pub(crate) fn new(names: (&'static str, &'static str)) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             names,

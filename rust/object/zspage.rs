@@ -88,7 +88,7 @@ unsafe impl<Owner: Sync> Send for Zspage<Owner> {}
 /// Words of a zspage.
 const WORDS: usize = size_of::<Zspage<()>>() / size_of::<u64>();
 
-/// Where zspages live.
+/// Where descriptors of zspages live.
 pub(crate) type ZspageCache = UnitCache<WORDS>;
 
 /// A zspage that is on no list yet. Its pages are movable already.

@@ -3,7 +3,7 @@
 //! A size class: zspages of one shape, and their lock.
 //!
 //! What needs the lock is a method of [`ClassGuard`]. Nothing is allocated, freed or slept on
-//! under it: zspages come in from outside, and go out as values that are dropped outside.
+//! under it: zspages come in from outside, and go out as values that are freed outside.
 
 use crate::kapi::{
     spinlock::{OrderedLocks, SpinLock, SpinLockGuard},
@@ -182,8 +182,8 @@ impl SizeClass {
 
 /// A size class, locked.
 ///
-/// What malloc and free call and is not inlined takes class and lists instead of it: so they stay in
-/// registers there.
+/// Functions that malloc and free call out of line take class and lists instead of it, so that both stay
+/// in registers.
 pub(crate) struct ClassGuard<'c> {
     /// The class.
     pub(super) class: &'c SizeClass,

@@ -8,7 +8,7 @@
 //! left a class [sparse](crate::logic::stats::ClassCount::sparse_below).
 //!
 //! Class by class, with no lock for the pool, in steps: the class's lock is dropped after [`OBJECTS`]
-//! objects, [`BYTES`] bytes or [`ZSPAGES`] zspages, so nobody waits long for it. A zspage is passed over
+//! objects, [`BYTES`] bytes, [`ZSPAGES`] zspages or [`SLOTS`] slots, so nobody waits long for it. A zspage is passed over
 //! when an object in use is met; mappers are never waited for.
 
 use super::{
@@ -168,8 +168,8 @@ impl Pool {
         self.pages_tidied.fetch_add(pages, Ordering::Relaxed);
     }
 
-    /// Compacts a class as long as there is something to win, and more pages are `wanted`, which is asked
-    /// with those that were won.
+    /// Compacts a class, step by step, until `wanted` says 0 to the pages won so far, or there is nothing to
+    /// win.
     fn compact_while(&'static self, class: &SizeClass, wanted: impl Fn(usize) -> usize) -> usize {
         let mut pages: usize = 0;
         let mut progress = Progress::new();
@@ -320,10 +320,10 @@ impl ClassGuard<'_> {
         }
     }
 
-    /// Moves one object of a class with slots of `size` bytes, this one or a smaller one, whose lock is
-    /// held, to this one: to the zspage `to`, or, when that is full, to what `others` says. Its slot is the
-    /// caller's to free. False, with nothing changed, if it is in use, or if there is no room. `geometry` is
-    /// this class's.
+    /// Moves one object into this class, whose `geometry` is given: to the zspage `to`, or, when that is
+    /// full, to what `others` says. It comes from a slot of `size` bytes, of this class or, promoted, of
+    /// a smaller one that is locked too. That slot is the caller's to free. False, with nothing changed,
+    /// if the object is in use, or if there is no room.
     #[inline(always)]
     pub(super) fn move_object<'g>(
         &'g self,

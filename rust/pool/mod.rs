@@ -32,9 +32,10 @@ use kernel::{
 };
 use shared::Shared;
 
-/// A pool: objects of all sizes, and nothing shared with other pools but the handle words.
+/// A pool: objects of all sizes. It shares with other pools what is in [`Shared`].
 ///
-/// There is no lock for the whole pool. A pool has as many locks as it has size classes.
+/// A pool has as many locks as it has size classes, and none for the whole of it but that of the order
+/// of use, if it keeps one.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Pool {
     /// What all pools of the module share.

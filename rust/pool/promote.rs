@@ -53,7 +53,7 @@ impl Pool {
                 u32_to_usize(larger.geometry().size.saturating_sub(size)) <= LARGER
             })
         };
-        // None: the page could have gone already, if nobody had it locked and nothing on it was in use.
+        // 0: nothing has to leave. Shortening left the page because it was locked, or an object in use.
         let mut objects = class.lock().too_many().filter(|objects| *objects != 0)?;
         // Without their locks: an estimate.
         let room = near().map(|larger| larger.count().free(larger.geometry()));

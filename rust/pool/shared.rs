@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What all pools of the module share: handle words, bounce buffers, the class table, counters.
+//! What all pools of the module share: handle words, descriptors of zspages, bounce buffers, the class
+//! table, counters.
 
 use crate::kapi::{cpumask::Cpu, percpu::PerCpu, sched::PreemptGuard};
 use crate::logic::{
@@ -20,7 +21,7 @@ pub(crate) struct Shared {
     /// Handle words.
     #[pin]
     pub(super) words: WordCache,
-    /// Where zspages live.
+    /// Descriptors of zspages.
     #[pin]
     pub(super) zspages: ZspageCache,
     /// Buffers for mapping split objects.

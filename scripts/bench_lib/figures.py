@@ -51,7 +51,7 @@ PROFILED = ("map_ro", "free", "malloc_steady", "malloc_fill")
 # (rust/object/magazine.rs, bounce.rs; rust/pool/shared.rs). C: mm/zsmalloc.c,
 # struct mapping_area.
 CPUS = 2
-BYTES_PER_CPU = {"ours": PAGE_SIZE + 2 * 65 * 8 + 56, "c": PAGE_SIZE + 24}
+BYTES_PER_CPU = {"ours": PAGE_SIZE + 2 * 65 * 8 + 64, "c": PAGE_SIZE + 24}
 
 
 def read(raw: Path, part: str) -> list[Record]:
