@@ -70,15 +70,15 @@ impl Pool {
         let Some(more) = Extension::alloc(gfp, geometry, place) else {
             return Err(word);
         };
+        // Before others can give them back.
         let pages = more.pages();
+        self.pages_came(pages);
         let allocated = class.lock().alloc_in_longer(more, word);
         match allocated {
-            Ok(allocated) => {
-                self.pages_came(pages);
-                allocated
-            }
+            Ok(allocated) => allocated,
             // Somebody else was quicker, so there may be room. The page goes back without the lock.
             Err((word, more)) => {
+                self.pages_gone(pages);
                 drop(more);
                 class.lock().alloc(word)
             }
