@@ -6,6 +6,16 @@
 #include <linux/page_ref.h>
 #include <linux/vmstat.h>
 
+unsigned long rust_helper___get_free_pages(gfp_t gfp, unsigned int order)
+{
+	return __get_free_pages(gfp, order);
+}
+
+void *rust_helper_alloc_pages_exact(size_t size, gfp_t gfp)
+{
+	return alloc_pages_exact(size, gfp);
+}
+
 unsigned long rust_helper_alloc_pages_bulk_array(gfp_t gfp, unsigned long nr,
 						 struct page **pages)
 {

@@ -34,10 +34,11 @@ impl Gfp {
         Self(self.0 & !(bindings::__GFP_HIGHMEM | bindings::__GFP_MOVABLE))
     }
 
-    /// The same for what is nice to have: takes what is free, and wakes nobody.
+    /// The same for a block of pages that is nice to have: takes what is free, and wakes nobody. The block
+    /// can be split.
     #[inline(always)]
     pub(crate) const fn if_free(self) -> Self {
-        Self((self.0 & !bindings::GFP_EAGER) | bindings::GFP_MEEK)
+        Self((self.0 & !(bindings::GFP_EAGER | bindings::__GFP_COMP)) | bindings::GFP_MEEK)
     }
 
     /// The same for what can be had in another way: tries once, and says nothing if it fails.

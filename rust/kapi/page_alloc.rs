@@ -49,7 +49,7 @@ pub(crate) fn fill_adjacent(gfp: Gfp, pages: &mut [*mut Page]) -> bool {
     if first.is_null() {
         return false;
     }
-    // SAFETY: Just allocated, not compound, and not used yet.
+    // SAFETY: Just allocated, not compound, which `if_free` sees to, and not used yet.
     unsafe { bindings::split_page(first, order) };
     for (place, page) in pages.iter_mut().enumerate() {
         // Descriptors of one block follow each other.
@@ -68,7 +68,7 @@ pub(crate) fn fill_adjacent(gfp: Gfp, pages: &mut [*mut Page]) -> bool {
 /// Sleeps only if `gfp` allows it.
 pub(crate) fn get(gfp: Gfp) -> Option<NonNull<u8>> {
     // SAFETY: Any flags but highmem may be passed, which `for_metadata` removes.
-    let addr = unsafe { bindings::get_free_pages_noprof(gfp.for_metadata().as_raw(), 0) };
+    let addr = unsafe { bindings::__get_free_pages(gfp.for_metadata().as_raw(), 0) };
     NonNull::new(ptr_at(addr))
 }
 
@@ -100,7 +100,7 @@ impl PageRun {
     pub(crate) fn alloc(bytes: usize) -> Option<Self> {
         let gfp = Gfp::KERNEL.without_effort().as_raw();
         // SAFETY: Any size and flags may be passed, `__GFP_COMP` excepted.
-        let start = unsafe { bindings::alloc_pages_exact_noprof(bytes, gfp) };
+        let start = unsafe { bindings::alloc_pages_exact(bytes, gfp) };
         let start = NonNull::new(start.cast())?;
         // INVARIANT: just allocated.
         Some(Self { start, bytes })

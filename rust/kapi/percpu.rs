@@ -36,7 +36,7 @@ impl<T: Sync> PerCpu<T> {
         let (size, align) = (core::mem::size_of::<T>(), core::mem::align_of::<T>());
         let gfp = Gfp::KERNEL.as_raw();
         // SAFETY: Size and alignment are those of a type; the result is checked.
-        let raw = unsafe { bindings::pcpu_alloc_noprof(size, align, false, gfp) };
+        let raw = unsafe { bindings::__alloc_percpu_gfp(size, align, gfp) };
         let ptr = NonNull::new(raw.cast::<T>()).ok_or(ENOMEM)?;
         for cpu in possible_cpus() {
             let slot = Self::slot(ptr, cpu);

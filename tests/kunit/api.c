@@ -341,6 +341,45 @@ static void spanning_in_any_memory(struct kunit *test)
 				    "no object over two pages is mapped in place");
 }
 
+/*
+ * Where free pages lie apart, pages of a zspage are taken as a block that is
+ * split. What flags the caller has must not matter.
+ */
+static void blocks_with_compound_flag(struct kunit *test)
+{
+	enum { PAGES = 1024, COUNT = 600, SIZE = PAGE_SIZE * 5 / 12 };
+	struct zsrs_pool *pool = zsrs_need_pool(test, "compound_flag");
+	struct zsrs_contents *contents = zsrs_contents_new(3);
+	struct page **pages = kunit_kcalloc(test, PAGES, sizeof(*pages), GFP_KERNEL);
+	unsigned long *handles = kunit_kcalloc(test, COUNT, sizeof(*handles), GFP_KERNEL);
+	unsigned int i, bad = 0;
+
+	KUNIT_ASSERT_NOT_NULL(test, contents);
+	KUNIT_ASSERT_NOT_NULL(test, pages);
+	KUNIT_ASSERT_NOT_NULL(test, handles);
+	for (i = 0; i < PAGES; i++)
+		pages[i] = alloc_page(GFP_KERNEL);
+	/* Those that are allocated next: every other one. */
+	for (i = 0; i < PAGES; i += 2)
+		if (pages[i])
+			__free_page(pages[i]);
+	for (i = 0; i < COUNT; i++) {
+		handles[i] = zsrs_malloc(pool, SIZE, GFP_KERNEL | __GFP_COMP);
+		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handles[i]));
+		bad += !zsrs_write_object(pool, handles[i], ZSRS_MM_WO, contents, i, SIZE);
+	}
+	for (i = 1; i < PAGES; i += 2)
+		if (pages[i])
+			__free_page(pages[i]);
+	for (i = 0; i < COUNT; i++) {
+		bad += !zsrs_check_object(pool, handles[i], contents, i, SIZE);
+		zsrs_free(pool, handles[i]);
+	}
+	KUNIT_EXPECT_EQ_MSG(test, bad, 0u, "objects came back wrong");
+	kfree(contents);
+	zsrs_destroy_pool(pool);
+}
+
 static void two_pools(struct kunit *test)
 {
 	enum { COUNT = 1000 };
@@ -474,6 +513,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(huge_class_size),
 	KUNIT_CASE(every_class_full),
 	KUNIT_CASE(spanning_in_any_memory),
+	KUNIT_CASE(blocks_with_compound_flag),
 	KUNIT_CASE(spanning_in_scattered_memory),
 	KUNIT_CASE(two_pools),
 	KUNIT_CASE(handles_are_unique),
