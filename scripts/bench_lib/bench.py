@@ -39,7 +39,7 @@ from vms import OUT, ROOT, profile, run_vm, say, with_sizes  # noqa: E402
 SIDES = ("ours", "c")
 OBJECTS = 40_000
 POPULATIONS = (5_000, 40_000, 150_000)
-THREAD_RUNS = 9
+THREAD_RUNS = 21
 NATIVE_RUNS = 9
 # For Python 3.11 and later.
 MATPLOTLIB = "3.11.2"
