@@ -173,7 +173,7 @@ def plot_memory(result: Record) -> plt.Figure | None:
         axes.set_xticks([])
         axes.set_ylim(0)
         axes.set_ylabel("MB, everything counted")
-        axes.set_xlabel("at the end: filled again, churned, compacted; half freed, compacted")
+        axes.set_xlabel("at the end: filled again, churned, compacted;\nhalf freed, compacted")
     figure.axes[0].legend(loc="lower center", fontsize=8)
     figure.tight_layout()
     return figure
