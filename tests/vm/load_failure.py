@@ -15,12 +15,26 @@ import ctypes
 import errno
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 INIT_MODULE, DELETE_MODULE = 175, 176
 MOST = 1000
 FAIL_NTH = Path("/proc/thread-self/fail-nth")
 LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Left(Exception):
+    """A load went wrong, or left something."""
+
+
+@dataclass
+class Outcome:
+    """How a load ended: refused, or else without these folders; whether an allocation failed."""
+
+    refused: bool
+    failed: bool
+    without: list[str]
 
 
 def load(image: bytes, nth: int) -> tuple[int, bool]:
@@ -34,40 +48,51 @@ def load(image: bytes, nth: int) -> tuple[int, bool]:
     return error, failed
 
 
+def folders(name: str) -> list[Path]:
+    """What a module that is loaded has."""
+    return [Path("/sys/module") / name, Path("/sys/kernel/debug") / name]
+
+
 def leftovers(name: str) -> list[str]:
-    """What there is of the module."""
-    folders = [Path("/sys/module") / name, Path("/sys/kernel/debug") / name]
-    found = [str(folder) for folder in folders if folder.exists()]
+    """What there is of the module, which is not loaded."""
+    found = [str(folder) for folder in folders(name) if folder.exists()]
     states = Path("/sys/devices/system/cpu/hotplug/states").read_text(encoding="ascii")
     found += [f"CPU hotplug state {line}" for line in states.splitlines() if name in line]
     return found
 
 
+def load_and_unload(image: bytes, name: str, nth: int) -> Outcome:
+    """One load, in which allocation number `nth` fails, and what it must leave: nothing."""
+    error, failed = load(image, nth)
+    if error and not (error == errno.ENOMEM and failed):
+        raise Left(f"loading ended with {os.strerror(error)}")
+    without = [] if error else [str(folder) for folder in folders(name) if not folder.exists()]
+    if not error and LIBC.syscall(DELETE_MODULE, name.encode(), os.O_NONBLOCK):
+        raise Left(f"unloading ended with {os.strerror(ctypes.get_errno())}")
+    if left := leftovers(name):
+        raise Left(f"{', '.join(left)} is left")
+    if not failed and without:
+        raise Left(f"nothing failed, and there is no {', '.join(without)}")
+    return Outcome(refused=error != 0, failed=failed, without=without)
+
+
 def main() -> int:
     """Run all loads."""
     image, name = Path(sys.argv[1]).read_bytes(), sys.argv[2]
-    refused = without = 0
+    refused = did_without = 0
     for nth in range(1, MOST):
-        error, failed = load(image, nth)
-        if error == 0:
-            missing = {f"/sys/module/{name}", f"/sys/kernel/debug/{name}"} - set(leftovers(name))
-            if LIBC.syscall(DELETE_MODULE, name.encode(), os.O_NONBLOCK):
-                print(f"allocation {nth}: cannot be unloaded: {os.strerror(ctypes.get_errno())}")
-                return 1
-            if not failed:
-                print(f"{refused} loads were refused, {without} did without")
-                return int(bool(missing or leftovers(name)))
-            without += 1
-            if missing:
-                print(f"allocation {nth} failed: loaded without {', '.join(missing)}")
-        elif error == errno.ENOMEM and failed:
-            refused += 1
-        else:
-            print(f"allocation {nth} ({failed=}): {os.strerror(error)}")
+        try:
+            outcome = load_and_unload(image, name, nth)
+        except Left as left:
+            print(f"allocation {nth}: {left}")
             return 1
-        if left := leftovers(name):
-            print(f"allocation {nth} failed: {left} is left")
-            return 1
+        if not outcome.failed:
+            print(f"{refused} loads were refused, {did_without} did without")
+            return 0
+        if outcome.without:
+            print(f"allocation {nth} failed: loaded without {', '.join(outcome.without)}")
+        refused += outcome.refused
+        did_without += not outcome.refused
     print(f"more than {MOST} allocations")
     return 1
 

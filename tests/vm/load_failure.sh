@@ -8,21 +8,20 @@
 set -euo pipefail
 # shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=scripts/lib/fault_injection.sh
+. "$ROOT/scripts/lib/fault_injection.sh"
 
 [ "$ZSRS_PROVIDER" = ours ] || skip "made for zsmalloc_rs"
-[ -d "$DEBUGFS/failslab" ] || skip "this kernel cannot inject failures: CONFIG_FAILSLAB is off"
+can_inject_failures || skip "this kernel cannot inject failures: CONFIG_FAILSLAB is off"
 [ "$(uname -m)" = x86_64 ] || skip "knows where x86_64 has its modules only"
 
+inject_failures
 # Only what is allocated for code of modules: require-start and require-end of 6.12.
-for knob in failslab fail_page_alloc; do
-	echo N >"$DEBUGFS/$knob/ignore-gfp-wait"
-	echo 0xffffffffa0000000 >"$DEBUGFS/$knob/require-start"
-	echo 0xffffffffff000000 >"$DEBUGFS/$knob/require-end"
-	echo 32 >"$DEBUGFS/$knob/stacktrace-depth"
-	echo 0 >"$DEBUGFS/$knob/verbose"
+for knob in "${FAULT_KNOBS[@]}"; do
+	echo 0xffffffffa0000000 >"$knob/require-start"
+	echo 0xffffffffff000000 >"$knob/require-end"
+	echo 32 >"$knob/stacktrace-depth"
 done
-echo N >"$DEBUGFS/fail_page_alloc/ignore-gfp-highmem"
-echo 0 >"$DEBUGFS/fail_page_alloc/min-order"
 
 python3 "$TESTS/load_failure.py" "$OURS" zsmalloc_rs >"$WORK/loads" || {
 	cat "$WORK/loads" >&2
