@@ -60,13 +60,32 @@ static unsigned int index_of(unsigned int size)
 	return index;
 }
 
-static unsigned long must_malloc(struct kunit *test, struct zsrs_pool *pool, size_t size)
+static unsigned long must_malloc_gfp(struct kunit *test, struct zsrs_pool *pool, size_t size,
+				     gfp_t gfp)
 {
-	unsigned long handle = zsrs_malloc(pool, size, GFP_KERNEL);
+	unsigned long handle = zsrs_malloc(pool, size, gfp);
 
 	KUNIT_ASSERT_FALSE_MSG(test, IS_ERR_VALUE(handle), "malloc of %zu bytes: error %ld",
 			       size, (long)handle);
 	return handle;
+}
+
+static unsigned long must_malloc(struct kunit *test, struct zsrs_pool *pool, size_t size)
+{
+	return must_malloc_gfp(test, pool, size, GFP_KERNEL);
+}
+
+/* Objects filled by their numbers are checked and freed. Returns how many are wrong. */
+static unsigned int check_and_free(struct zsrs_pool *pool, const unsigned long *handles,
+				   unsigned int count, struct zsrs_contents *contents, size_t size)
+{
+	unsigned int i, bad = 0;
+
+	for (i = 0; i < count; i++) {
+		bad += !zsrs_check_object(pool, handles[i], contents, i, size);
+		zsrs_free(pool, handles[i]);
+	}
+	return bad;
 }
 
 static void no_name(struct kunit *test)
@@ -311,10 +330,7 @@ static struct spanning spanning_objects(struct kunit *test, bool scatter)
 	kunit_info(test, "%u in place (%u of them over two adjacent pages), %u split",
 		   in_place, spanning, split);
 	KUNIT_EXPECT_EQ_MSG(test, nulls, 0u, "objects that could not be mapped");
-	for (i = 0; i < COUNT; i++) {
-		bad += !zsrs_check_object(pool, handles[i], contents, i, SIZE);
-		zsrs_free(pool, handles[i]);
-	}
+	bad += check_and_free(pool, handles, COUNT, contents, SIZE);
 	KUNIT_EXPECT_EQ_MSG(test, bad, 0u, "objects came back wrong");
 	vfree(handles);
 	kfree(contents);
@@ -364,17 +380,13 @@ static void blocks_with_compound_flag(struct kunit *test)
 		if (pages[i])
 			__free_page(pages[i]);
 	for (i = 0; i < COUNT; i++) {
-		handles[i] = zsrs_malloc(pool, SIZE, GFP_KERNEL | __GFP_COMP);
-		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handles[i]));
+		handles[i] = must_malloc_gfp(test, pool, SIZE, GFP_KERNEL | __GFP_COMP);
 		bad += !zsrs_write_object(pool, handles[i], ZSRS_MM_WO, contents, i, SIZE);
 	}
 	for (i = 1; i < PAGES; i += 2)
 		if (pages[i])
 			__free_page(pages[i]);
-	for (i = 0; i < COUNT; i++) {
-		bad += !zsrs_check_object(pool, handles[i], contents, i, SIZE);
-		zsrs_free(pool, handles[i]);
-	}
+	bad += check_and_free(pool, handles, COUNT, contents, SIZE);
 	KUNIT_EXPECT_EQ_MSG(test, bad, 0u, "objects came back wrong");
 	kfree(contents);
 	zsrs_destroy_pool(pool);
