@@ -24,8 +24,8 @@ enum Step {
     Migrate(Index, usize),
     /// Compact the class of an object.
     Compact(Index),
-    /// Give up the last pages of a zspage of an object's class.
-    Shorten(Index),
+    /// Give up the last pages of a zspage of an object's class, if no more objects have to move for it.
+    Shorten(Index, usize),
     /// Move an object to one of the classes of larger slots.
     Promote(Index, Index),
 }
@@ -55,7 +55,7 @@ fn step(mallocs: u32) -> impl Strategy<Value = Step> {
         1 => any::<(Index, u8)>().prop_map(|(which, seed)| Step::Write(which, seed)),
         3 => (any::<Index>(), 0usize..4000).prop_map(|(which, wish)| Step::Migrate(which, wish)),
         2 => any::<Index>().prop_map(Step::Compact),
-        2 => any::<Index>().prop_map(Step::Shorten),
+        2 => (any::<Index>(), 0usize..4).prop_map(|(which, most)| Step::Shorten(which, most)),
         2 => any::<(Index, Index)>().prop_map(|(which, to)| Step::Promote(which, to)),
     ]
 }
@@ -113,9 +113,9 @@ fn run(shift: u32, chain: u32, sizes: &[usize], steps: Vec<Step>) {
                 let word = pool.words[objects[which.index(objects.len())].0];
                 pool.compact(u16::try_from(word.class()).unwrap());
             }
-            Step::Shorten(which) => {
+            Step::Shorten(which, most) => {
                 let word = pool.words[objects[which.index(objects.len())].0];
-                pool.shorten(u16::try_from(word.class()).unwrap());
+                pool.shorten(u16::try_from(word.class()).unwrap(), most);
             }
             Step::Promote(which, to) => {
                 pool.promote(objects[which.index(objects.len())].0, to);

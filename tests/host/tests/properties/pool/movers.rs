@@ -93,8 +93,8 @@ impl Pool {
     }
 
     /// Frees the last pages of the zspage of a class that lacks some, or else of the emptiest: as
-    /// `rust/pool/shorten.rs` does it.
-    pub(super) fn shorten(&mut self, class: u16) {
+    /// `rust/pool/shorten.rs` does it, with a budget of `most` objects that are moved.
+    pub(super) fn shorten(&mut self, class: u16, most: usize) {
         if !self.geometry(class).can_shorten() {
             return;
         }
@@ -114,7 +114,7 @@ impl Pool {
             .inuse()
             .saturating_sub(elsewhere);
         if stay == 0 {
-            for (start, handle) in self.objects(number, 0) {
+            for (start, handle) in self.objects(number, 0).into_iter().take(most) {
                 let to = self.fullest_but(class, number).unwrap();
                 self.move_to(handle, to);
                 self.give_slot(number, start);
@@ -123,24 +123,31 @@ impl Pool {
         }
         let kept = geometry.pages_for(self.shift, stay);
         if kept < self.zspages[&number].frames.len() {
-            self.shorten_to(number, kept);
+            self.shorten_to(number, kept, most);
         }
     }
 
-    /// Frees all pages of a zspage but the first `kept`. There is room for the objects on them.
-    pub(super) fn shorten_to(&mut self, number: usize, kept: usize) {
+    /// Frees all pages of a zspage but the first `kept`, unless there are more than `most` objects on them.
+    /// There is room for those.
+    fn shorten_to(&mut self, number: usize, kept: usize, most: usize) {
         let class = self.zspages[&number].class;
         let geometry = self.geometry(class);
         let slots = geometry.slots_on(self.shift, kept);
         let end = geometry.start_of(slots);
         self.link_free_slots(number, end);
-        for (start, handle) in self.objects(number, end) {
+        let going = self.objects(number, end);
+        let rest = going.len().saturating_sub(most);
+        for (start, handle) in going.into_iter().take(most) {
             let to = self.fullest_but(class, number).unwrap_or(number);
             self.move_to(handle, to);
             let header = self.zspages[&number].slots.release_unlinked();
             self.set_header(number, start, header);
         }
-        assert_eq!(self.objects(number, end), []);
+        assert_eq!(self.objects(number, end).len(), rest);
+        if rest != 0 {
+            self.link_free_slots(number, geometry.end());
+            return;
+        }
         let zspage = self.zspages.get_mut(&number).unwrap();
         zspage.slots.resize(&geometry, slots);
         for frame in zspage.frames.split_off(kept) {
@@ -191,7 +198,7 @@ impl Pool {
             // Twice if a zspage that lacked pages is emptied into one that gives up its last pages then.
             while self.counts()[&class].can_compact(self.shift, &geometry) != 0 {
                 while self.compact(class) {}
-                self.shorten(class);
+                self.shorten(class, usize::MAX);
                 let before = pages;
                 pages = self.counts()[&class].pages(&geometry);
                 assert!(pages < before, "{geometry:?} {count:?}");
