@@ -6,8 +6,9 @@
 #
 #     # vm: flavours=normal soak=debug timeout=120 memory=1G disk=512M
 #
-# (soak: in make soak also on these kernels) and ends with 0 (passed), 77 (skipped, the last line says why) or anything
-# else (failed). It sources this file first:
+# (soak: in make soak also on these kernels) and ends with 0 (passed), 77
+# (skipped, the last line says why) or anything else (failed). It sources this
+# file first:
 #
 #     . "$(dirname "$0")/lib.sh"
 #
