@@ -380,14 +380,17 @@ impl Zpdesc {
         self.set_movable(ops);
     }
 
-    /// Gives up our reference. Others may have one, too; the last one frees the page.
+    /// Gives up our reference (`zpdesc_put`). Others may have one, too; the last one frees the page.
+    ///
+    /// Not with `put_page()`, which reads `lru` to see whether it is a tail page: whoever has isolated the page
+    /// has it on a list by that.
     ///
     /// # Safety
     ///
     /// The page must have been reset, and nobody of ours may use it any more.
     pub(crate) unsafe fn put(&self) {
-        // SAFETY: One reference is ours, and nobody of ours uses the page after this.
-        unsafe { bindings::put_page(self.page()) };
+        // SAFETY: One reference is ours, and nobody of ours uses the page after this. It is a folio of its own.
+        unsafe { bindings::folio_put(self.page().cast()) };
     }
 
     /// Links the page, which was frozen when it was retired, to another such page, for [`Self::free_to`].
@@ -433,8 +436,8 @@ pub(crate) struct ZpdescRef(*mut bindings::page);
 impl ZpdescRef {
     /// Waits until the page is unlocked. May sleep.
     pub(crate) fn wait_unlocked(&self) {
-        // SAFETY: The page lives, by the invariant.
-        unsafe { bindings::wait_on_page_locked(self.0) };
+        // SAFETY: The page lives, by the invariant, and is a folio of its own.
+        unsafe { bindings::folio_wait_locked(self.0.cast()) };
     }
 
     /// Leaves the reference to whom the page now belongs.
@@ -445,8 +448,8 @@ impl ZpdescRef {
 
 impl Drop for ZpdescRef {
     fn drop(&mut self) {
-        // SAFETY: The reference is ours, by the invariant.
-        unsafe { bindings::put_page(self.0) };
+        // SAFETY: The reference is ours, by the invariant. The page is a folio of its own.
+        unsafe { bindings::folio_put(self.0.cast()) };
     }
 }
 

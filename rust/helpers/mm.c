@@ -27,9 +27,9 @@ void rust_helper_page_ref_inc(struct page *page)
 	page_ref_inc(page);
 }
 
-void rust_helper_put_page(struct page *page)
+void rust_helper_folio_put(struct folio *folio)
 {
-	put_page(page);
+	folio_put(folio);
 }
 
 unsigned long rust_helper_page_to_pfn(struct page *page)

@@ -2,7 +2,7 @@
 
 #include <linux/pagemap.h>
 
-void rust_helper_wait_on_page_locked(struct page *page)
+void rust_helper_folio_wait_locked(struct folio *folio)
 {
-	wait_on_page_locked(page);
+	folio_wait_locked(folio);
 }
