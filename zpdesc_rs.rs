@@ -26,6 +26,7 @@ use crate::kapi::{
 use crate::logic::{
     conv::{u32_to_usize, u64_to_usize, usize_to_u64},
     size_class::MAX_CHAIN,
+    word::PHYS_BITS,
 };
 use core::{
     mem::{offset_of, size_of},
@@ -105,6 +106,8 @@ impl PlaceBits {
     const MASK: u32 = (1 << 24) - 1;
 }
 const _: () = assert!(PAGE_SHIFT <= PlaceBits::OFFSET_BITS);
+// A handle word can hold the address of any page.
+const _: () = assert!(bindings::ZPDESC_PHYS_BITS <= PHYS_BITS);
 const _: () = assert!(MAX_PAGES <= 1 << (24 - PlaceBits::OFFSET_BITS));
 
 impl Zpdesc {
@@ -441,6 +444,7 @@ impl ZpdescRef {
     }
 
     /// Leaves the reference to whom the page now belongs.
+    #[cfg(CONFIG_COMPACTION)]
     pub(crate) fn keep(self) {
         core::mem::forget(self);
     }

@@ -31,22 +31,26 @@
 //! 2. the size class's spinlock ([`pool::class`]): zspages, lists, headers, and the location part
 //!    of the words of their objects. Two are held at once by `rust/pool/promote.rs` only, larger slots
 //!    first; nothing is allocated, freed or slept on under it;
-//! 3. LOCK in a handle word ([`object::handle`]): exclusive use of one object. Mappers wait for it
-//!    with no other lock of ours held, movers only try it;
+//! 3. LOCK in a handle word ([`object::handle`]): exclusive use of one object. Mappers wait for it with no other
+//!    lock of ours held but what they have mapped already, movers only try it;
 //! 4. the bounce buffer's local lock ([`object::bounce`]), inside a word's LOCK.
 //!
 //! The LRU's spinlock ([`object::lru`]), of pools with an evict handler, is taken inside a class's lock;
 //! nothing is taken inside it.
 //!
 //! The depots of handle words and of descriptors of zspages (`rust/object/units.rs`) have leaf locks, never
-//! taken under any of these.
+//! taken under a class's lock or the LRU's.
+//!
+//! A mapper may allocate and free other objects: LOCK and the bounce buffer's lock are then held around a
+//! class's lock. That closes no circle, because under a class's lock LOCK is only tried.
 //! `Documentation/locking.rst` has the rules and the races they are for.
 
 #[path = "rust/front/mod.rs"]
 mod front;
 #[path = "rust/kapi/mod.rs"]
 mod kapi;
-#[allow(unreachable_pub, dead_code)] // The whole of it is tested on the host; `pub` there.
+#[allow(unreachable_pub)] // It is tested on the host; `pub` there.
+#[cfg_attr(not(CONFIG_COMPACTION), allow(dead_code))] // What page migration needs.
 #[path = "rust/logic/mod.rs"]
 mod logic;
 #[path = "rust/object/mod.rs"]
@@ -80,6 +84,7 @@ struct ZsmallocRs {
 }
 
 impl kernel::Module for ZsmallocRs {
+    #[cfg_attr(not(CONFIG_ZPOOL), allow(unused_variables))]
     fn init(module: &'static ThisModule) -> Result<Self> {
         kapi::direct_map::init()?;
         kapi::memmap::init();

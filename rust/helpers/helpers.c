@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Inline functions and macros of the kernel that Rust cannot call, wrapped.
- * One file per C header; each function forwards and does nothing else.
+ * One file per C header; each function forwards and does nothing else. The
+ * one variable here is a lock whose type is a macro's business (local_lock.c).
  *
  * Sorted alphabetically.
  */

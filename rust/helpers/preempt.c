@@ -16,3 +16,8 @@ unsigned int rust_helper_zsrs_preempt_count(void)
 {
 	return preempt_count();
 }
+
+bool rust_helper_zsrs_in_interrupt(void)
+{
+	return in_interrupt();
+}

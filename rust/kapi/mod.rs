@@ -14,6 +14,7 @@ pub(crate) mod direct_map;
 pub(crate) mod gfp;
 pub(crate) mod global;
 pub(crate) mod memmap;
+#[cfg(CONFIG_COMPACTION)]
 pub(crate) mod movable;
 pub(crate) mod page_alloc;
 pub(crate) mod percpu;
@@ -21,6 +22,8 @@ pub(crate) mod pinned_slice;
 pub(crate) mod sched;
 pub(crate) mod shrinker;
 pub(crate) mod spinlock;
+pub(crate) mod task;
 pub(crate) mod warn;
 pub(crate) mod workqueue;
+#[cfg(CONFIG_ZPOOL)]
 pub(crate) mod zpool;

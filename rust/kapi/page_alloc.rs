@@ -6,6 +6,7 @@ use super::{
     bindings,
     conv::{addr_of, ptr_at},
     gfp::Gfp,
+    task,
 };
 use core::ptr::NonNull;
 
@@ -15,10 +16,27 @@ pub(crate) type Page = bindings::page;
 /// Fills `pages`, or leaves nothing allocated and returns false. All entries are null before.
 ///
 /// The bulk allocator hands out fewer pages than asked for whenever that is easier, at least one
-/// unless there is no memory; what it hands out at once is often physically adjacent. Sleeps only
-/// if `gfp` allows it.
+/// unless there is no memory; what it hands out at once is often physically adjacent. It does not know
+/// of the memory policy of a task that has one. Sleeps only if `gfp` allows it.
 pub(crate) fn fill(gfp: Gfp, pages: &mut [*mut Page]) -> bool {
     let gfp = gfp.as_raw();
+    let filled = if task::has_memory_policy() {
+        fill_singly(gfp, pages)
+    } else {
+        fill_in_bulk(gfp, pages)
+    };
+    if filled {
+        return true;
+    }
+    for page in pages.iter().filter(|page| !page.is_null()) {
+        // SAFETY: Just allocated by the call above, and not used yet.
+        unsafe { bindings::__free_pages(*page, 0) };
+    }
+    false
+}
+
+/// [`fill`] by the bulk allocator. If it returns false, some of the pages may be allocated.
+fn fill_in_bulk(gfp: bindings::gfp_t, pages: &mut [*mut Page]) -> bool {
     let mut have = 0;
     loop {
         let (nr, array) = (pages.len(), pages.as_mut_ptr());
@@ -28,15 +46,21 @@ pub(crate) fn fill(gfp: Gfp, pages: &mut [*mut Page]) -> bool {
             return true;
         }
         if got <= have {
-            break;
+            return false;
         }
         have = got;
     }
-    for page in pages.iter().filter(|page| !page.is_null()) {
-        // SAFETY: Just allocated by the call above, and not used yet.
-        unsafe { bindings::__free_pages(*page, 0) };
-    }
-    false
+}
+
+/// [`fill`] page by page, where the task's memory policy says. If it returns false, some of the pages may be
+/// allocated.
+#[cold]
+fn fill_singly(gfp: bindings::gfp_t, pages: &mut [*mut Page]) -> bool {
+    pages.iter_mut().all(|page| {
+        // SAFETY: Any flags may be passed.
+        *page = unsafe { bindings::alloc_pages(gfp, 0) };
+        !page.is_null()
+    })
 }
 
 /// Fills `pages` with pages that are physically adjacent, if there are such without any effort; else

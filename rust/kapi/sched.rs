@@ -80,13 +80,23 @@ pub(crate) fn enable() {
     }
 }
 
-/// The bits of the preemption count that `in_interrupt()` looks at.
+/// The bits of the preemption count that `in_interrupt()` looks at. On PREEMPT_RT the count of disabled soft
+/// interrupts is elsewhere.
+#[cfg(not(CONFIG_PREEMPT_RT))]
 const INTERRUPTS: u32 = bindings::INTERRUPT_BITS;
 
 /// In a hard interrupt, a soft interrupt or an NMI, or with soft interrupts disabled.
 #[inline(always)]
 pub(crate) fn in_interrupt() -> bool {
-    preempt_count() & INTERRUPTS != 0
+    #[cfg(not(CONFIG_PREEMPT_RT))]
+    {
+        preempt_count() & INTERRUPTS != 0
+    }
+    #[cfg(CONFIG_PREEMPT_RT)]
+    // SAFETY: Reads counts of the current task.
+    unsafe {
+        bindings::zsrs_in_interrupt()
+    }
 }
 
 /// Reads this CPU's copy of a variable of the kernel's, as the C macros do: in one instruction. Where
@@ -102,6 +112,7 @@ macro_rules! read_this_cpu {
 }
 
 /// The preemption count of the current task, with the interrupt bits.
+#[cfg(not(CONFIG_PREEMPT_RT))]
 #[inline(always)]
 fn preempt_count() -> u32 {
     #[cfg(all(CONFIG_X86_64, CONFIG_SMP, not(CONFIG_UML)))]
@@ -143,7 +154,7 @@ pub(crate) fn cpu_relax() {
 /// Without PREEMPT_RT it disables preemption; with it, it is a sleeping lock. The lock itself lives
 /// in `rust/helpers/local_lock.c`: its type is a C macro's business.
 pub(crate) fn lock_bounce() {
-    // SAFETY: Statically initialised; callers do not nest it, by `Bounce::owner`.
+    // SAFETY: Statically initialised; callers do not nest it, by `BounceBuffers::is_busy`.
     unsafe { bindings::local_lock_bounce() };
 }
 
@@ -153,15 +164,16 @@ pub(crate) fn unlock_bounce() {
     unsafe { bindings::local_unlock_bounce() };
 }
 
-/// Sleeps for about `micros` microseconds.
+/// Sleeps for about `micros` microseconds: not with a spinlock held.
+#[cfg(CONFIG_COMPACTION)]
 pub(crate) fn usleep(micros: usize) {
     let longest = micros.saturating_mul(2);
-    // SAFETY: Callers may sleep: they hold no spinlock, by the types of what they hold.
+    // SAFETY: Callers may sleep, as said above them; the debug kernel checks it.
     unsafe { bindings::usleep_range_state(micros, longest, bindings::TASK_UNINTERRUPTIBLE) };
 }
 
 /// Lets others run, if they have waited long enough. May sleep.
 pub(crate) fn cond_resched() {
-    // SAFETY: Callers may sleep: they hold no spinlock, by the types of what they hold.
+    // SAFETY: Callers may sleep, as said above them; the debug kernel checks it.
     unsafe { bindings::cond_resched() };
 }

@@ -25,23 +25,23 @@ pub const FULL: Group = Group(11);
 pub struct Group(u32);
 
 impl Group {
-    /// The group of a zspage of `class` with `inuse` slots allocated.
+    /// The group of a zspage of `class` with `taken` slots that are not free.
     #[inline(always)]
-    pub const fn of(inuse: u16, class: &Geometry) -> Self {
-        if inuse == 0 {
+    pub const fn of(taken: u16, class: &Geometry) -> Self {
+        if taken == 0 {
             EMPTY
-        } else if inuse >= class.objs {
+        } else if taken >= class.objs {
             FULL
         } else {
-            Self::of_partial(inuse, class)
+            Self::of_partial(taken, class)
         }
     }
 
-    /// The group of a zspage of `class` with both objects, `inuse` of them, and room.
+    /// The group of a zspage of `class` with objects and room, `taken` slots of which are not free.
     #[inline(always)]
-    pub const fn of_partial(inuse: u16, class: &Geometry) -> Self {
-        // INVARIANT: 0 < inuse < objs, so there are 0 to 9 whole tenths; never more in any case.
-        let tenths = class.tenths_of(inuse);
+    pub const fn of_partial(taken: u16, class: &Geometry) -> Self {
+        // INVARIANT: 0 < taken < objs, so there are 0 to 9 whole tenths; never more in any case.
+        let tenths = class.tenths_of(taken);
         Self(if tenths > 9 {
             10
         } else {
@@ -61,7 +61,7 @@ impl Group {
     }
 
     /// Zspages of this group have at least one object and room for one more. For tests.
-    #[inline(always)]
+    #[allow(dead_code)]
     pub const fn is_partial(self) -> bool {
         self.0 != EMPTY.0 && self.0 != FULL.0
     }

@@ -21,7 +21,8 @@
 use super::conv::{low_u32, u16_to_u32, u32_to_u64};
 use super::header::HEADER_BYTES;
 
-/// Granule of slots' addresses in bytes: every class size is a multiple of it.
+/// Granule of slots' addresses in bytes: every class size is a multiple of it. For tests.
+#[allow(dead_code)]
 pub const ADDR_ALIGN: u64 = 1 << ADDR_SHIFT;
 /// [`ADDR_ALIGN`] as a shift.
 pub const ADDR_SHIFT: u32 = 4;
@@ -66,7 +67,7 @@ impl Word {
     /// The word of a live, unlocked object.
     ///
     /// `phys` is its slot's physical address in bytes, a multiple of [`ADDR_ALIGN`] below
-    /// `1 << PHYS_BITS`; lower bits are dropped.
+    /// `1 << PHYS_BITS`; other bits are dropped.
     #[inline(always)]
     pub const fn live(phys: u64, class: u16, huge: bool, split: bool) -> Self {
         let class = u32_to_u64(u16_to_u32(class)) & CLASS_MASK;

@@ -6,7 +6,12 @@
 //! `kmalloc`: zswap wants an address in the direct map.
 
 use super::{copy::Pieces, handle::Handle, slot::Slot};
-use crate::kapi::{cpumask::Cpu, percpu::PerCpu, sched};
+use crate::kapi::{
+    cpuhp::GoneCpu,
+    cpumask::{possible_cpus, Cpu},
+    percpu::PerCpu,
+    sched, task,
+};
 use crate::logic::{header::HEADER_SIZE, map_mode::MapMode, word::Word};
 use crate::zpdesc_rs::PAGE_SIZE;
 use core::{
@@ -19,12 +24,15 @@ use kernel::prelude::*;
 /// What a buffer is, to the slab allocator.
 type Buffer = MaybeUninit<[u8; PAGE_SIZE]>;
 
-/// One CPU's buffer. Fields other than `buffer` belong to the holder of the CPU's local lock.
+/// One CPU's buffer. Fields other than `buffer` belong to the holder of the CPU's local lock; others look at
+/// `owner` and `task` only to find out whether they hold it themselves. So all accesses are Relaxed.
 struct Bounce {
     /// `PAGE_SIZE` bytes; null while the CPU is offline.
     buffer: AtomicPtr<u8>,
     /// The handle it is used for; 0 if it is not.
     owner: AtomicUsize,
+    /// The task that uses it. For comparison only.
+    task: AtomicUsize,
     /// The object may be written, so it has to be copied back.
     written: AtomicBool,
     /// How often the buffer was used.
@@ -46,6 +54,7 @@ impl BounceBuffers {
         let buffers = PerCpu::new(|| Bounce {
             buffer: AtomicPtr::new(null_mut()),
             owner: AtomicUsize::new(0),
+            task: AtomicUsize::new(0),
             written: AtomicBool::new(false),
             uses: AtomicUsize::new(0),
         })?;
@@ -62,19 +71,30 @@ impl BounceBuffers {
         Ok(())
     }
 
-    /// Frees the buffer of a CPU on which nothing runs any more. May sleep.
-    pub(crate) fn dead(&self, cpu: Cpu) {
+    /// Frees the buffer of a CPU that is gone. May sleep.
+    pub(crate) fn dead(&self, cpu: &GoneCpu) {
+        // SAFETY: Nothing of ours runs there.
+        unsafe { self.free_buffer(cpu.cpu()) };
+    }
+
+    /// Frees a CPU's buffer. May sleep.
+    ///
+    /// # Safety
+    ///
+    /// Nobody uses it.
+    unsafe fn free_buffer(&self, cpu: Cpu) {
         let buffer = &self.0.of_cpu(cpu).buffer;
         if let Some(buffer) = NonNull::new(buffer.swap(null_mut(), Ordering::Relaxed)) {
-            // SAFETY: From `prepare`; nobody runs on the CPU, so nobody uses it.
+            // SAFETY: From `prepare`; nobody uses it, by this function's contract.
             drop(unsafe { KBox::from_raw(buffer.as_ptr().cast::<Buffer>()) });
         }
     }
 
     /// Puts the object at `word` into this CPU's buffer and returns it. The caller holds the
-    /// word's LOCK. `None`, with a warning, if the CPU's buffer is in use.
+    /// word's LOCK, and no buffer: [`Self::is_busy`]. `None` if the CPU has no buffer.
     ///
-    /// The task stays on its CPU until [`Self::put`].
+    /// The task stays on its CPU until [`Self::put`]. On PREEMPT_RT it waits for another one that uses the
+    /// buffer.
     pub(crate) fn get(
         &self,
         handle: Handle,
@@ -94,6 +114,7 @@ impl BounceBuffers {
             contents.copy_to(pieces(buffer, size));
         }
         bounce.owner.store(handle.addr(), Ordering::Relaxed);
+        bounce.task.store(task::current_task(), Ordering::Relaxed);
         let uses = bounce.uses.load(Ordering::Relaxed).wrapping_add(1);
         bounce.uses.store(uses, Ordering::Relaxed);
         bounce.written.store(mode.writes(), Ordering::Relaxed);
@@ -116,9 +137,13 @@ impl BounceBuffers {
         online.count().wrapping_mul(PAGE_SIZE)
     }
 
-    /// This CPU's buffer is in use. With preemption off.
+    /// The current task uses a buffer. With preemption off, or on PREEMPT_RT, where others may use that of
+    /// this CPU, too.
     pub(crate) fn is_busy(&self) -> bool {
-        self.0.current_cpu().owner.load(Ordering::Relaxed) != 0
+        // Who uses a buffer does not change CPUs: another CPU's, if this task has just left that, is not its own.
+        let bounce = self.0.current_cpu();
+        bounce.owner.load(Ordering::Relaxed) != 0
+            && bounce.task.load(Ordering::Relaxed) == task::current_task()
     }
 
     /// Ends what [`Self::get`] began: copies back what may have been written. False if this CPU's
@@ -142,8 +167,9 @@ impl BounceBuffers {
 
 impl Drop for BounceBuffers {
     fn drop(&mut self) {
-        for cpu in crate::kapi::cpumask::possible_cpus() {
-            self.dead(cpu);
+        for cpu in possible_cpus() {
+            // SAFETY: Nobody uses what is being dropped.
+            unsafe { self.free_buffer(cpu) };
         }
     }
 }

@@ -3,9 +3,10 @@
 //! The pages of one zspage: linked, allocated together and freed together, except for the last ones.
 
 use super::counted::{Come, Gone};
+#[cfg(CONFIG_COMPACTION)]
+use crate::kapi::movable;
 use crate::kapi::{
     gfp::Gfp,
-    movable,
     page_alloc::{self, Page},
 };
 use crate::logic::conv::{u64_to_usize, usize_to_u64};
@@ -265,19 +266,17 @@ impl Chain {
     /// be replaced at any time that their class's lock is not held.
     ///
     /// A page whose lock somebody has (memory failure may) stays unmovable.
+    #[cfg(CONFIG_COMPACTION)]
     pub(super) fn set_movable<T: movable::Operations>(&self, from: usize) {
-        #[cfg(CONFIG_COMPACTION)]
-        {
-            // Not looked at again: once the first page is movable, it may change.
-            let chain = self.first.get();
-            let mut next = self.iter().nth(from);
-            while let Some(zpdesc) = next {
-                // Before it is movable: a page that was replaced links to nothing.
-                next = chain.after(zpdesc);
-                if zpdesc.try_hold() {
-                    zpdesc.set_movable(movable::Table::<T>::OPS);
-                    zpdesc.let_go();
-                }
+        // Not looked at again: once the first page is movable, it may change.
+        let chain = self.first.get();
+        let mut next = self.iter().nth(from);
+        while let Some(zpdesc) = next {
+            // Before it is movable: a page that was replaced links to nothing.
+            next = chain.after(zpdesc);
+            if zpdesc.try_hold() {
+                zpdesc.set_movable(movable::Table::<T>::OPS);
+                zpdesc.let_go();
             }
         }
     }

@@ -89,9 +89,7 @@ fn map_split(
     mode: MapMode,
     size: usize,
 ) -> Result<NonNull<u8>, Refused> {
-    // On PREEMPT_RT another task may have the buffer, and is waited for.
-    let busy = !cfg!(CONFIG_PREEMPT_RT) && buffers.is_busy();
-    let buffer = if busy {
+    let buffer = if buffers.is_busy() {
         None
     } else {
         buffers.get(handle, word, size, mode)

@@ -2,9 +2,11 @@
 
 //! The last pages of a zspage: they may leave it, and come back.
 
+#[cfg(CONFIG_COMPACTION)]
+use super::migrate::Movable;
 use super::{
     chain::Chain,
-    migrate::{Migrate, Movable},
+    migrate::Migrate,
     slot::SlotHeader,
     zspage::{first_object, Zspage},
 };
@@ -111,6 +113,7 @@ impl<Owner: Sync> Zspage<Owner> {
         // INVARIANT: the pages point to it.
         more.set_zspage(NonNull::from(self));
         self.chain().append(more);
+        #[cfg(CONFIG_COMPACTION)]
         self.chain().set_movable::<Movable<Owner>>(pages);
         self.slots()
             .resize(class, class.slots_on(PAGE_SHIFT, longer));

@@ -7,12 +7,14 @@
 //! lock. It is on a list of the class, unless it is full or under reclaim. It ends as [`Doomed`],
 //! with all its pages held.
 
+#[cfg(CONFIG_COMPACTION)]
+use super::migrate::Movable;
 use super::{
     chain::Chain,
     counted::Gone,
     list::{Listed, Place, Stack},
     magazine::Batch,
-    migrate::{Migrate, Movable},
+    migrate::Migrate,
     objects::{bytes, goes_on},
     ring::{Linked, Links},
     slot::{Slot, SlotHeader},
@@ -139,6 +141,7 @@ impl<Owner: Migrate> ZspageBox<Owner> {
         let zspage = unsafe { place.as_ref() };
         // INVARIANT: the pages point to it.
         zspage.chain.set_zspage(place);
+        #[cfg(CONFIG_COMPACTION)]
         zspage.chain.set_movable::<Movable<Owner>>(0);
         Some(Self {
             zspage: place,
@@ -299,6 +302,7 @@ impl<Owner: Sync> Zspage<Owner> {
     /// # Safety
     ///
     /// The zspage must live.
+    #[cfg(CONFIG_COMPACTION)]
     pub(super) unsafe fn owner_of<'a>(zspage: NonNull<Self>) -> &'a Owner {
         // SAFETY: It lives, and `owner` never changes.
         let owner = unsafe { zspage.as_ref() }.owner;
@@ -314,9 +318,9 @@ impl<Owner: Sync> Zspage<Owner> {
         // SAFETY: Words of live objects lead to pages of ours.
         let zpdesc: &'g Zpdesc = unsafe { Zpdesc::from_phys(phys) };
         let zspage = NonNull::new(zpdesc.zspage().cast::<Self>())?;
-        // SAFETY: Pages of ours point to their zspage; under its owner's lock it stays. A handle of
-        // another pool is a caller's bug: that zspage may be freed at this very moment, which the
-        // comparison of its former owner will most likely tell.
+        // SAFETY: Pages of ours point to their zspage; under its owner's lock it stays. The comparison below only
+        // diagnoses a caller's bug, a handle of another pool, whose zspage may be freed at this very moment:
+        // nothing rests on it.
         let zspage = unsafe { zspage.as_ref() };
         (zspage.owner == NonNull::from(owner)).then_some((zspage, zpdesc))
     }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours=normal soak=debug timeout=240 memory=1G cpus=2
+# vm: flavours=normal soak=debug,rt timeout=240 memory=1G cpus=2
 # vm: allow_splat="'WARNING: .* rust_helper_warn'"
 #
 # Wrong input from other modules (bugs 11 and 26 of the list in

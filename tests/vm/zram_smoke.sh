@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: flavours=normal,gcc,rt,arm64 timeout=420 memory=1G cpus=2
+# vm: flavours=normal,gcc,rt,arm64,bare timeout=420 memory=1G cpus=2
 #
 # An unmodified zram.ko on the shim: as a disk (raw bytes, then a file system),
 # and as the swap device. Everything read must be what was written.
