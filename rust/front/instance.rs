@@ -53,7 +53,7 @@ impl cpuhp::Callbacks for Hotplug {
         STATE.get().ok_or(ENODEV)?.shared.cpu_prepare(cpu)
     }
 
-    fn dead(cpu: Cpu) {
+    fn dead(cpu: &cpuhp::GoneCpu) {
         if let Some(state) = STATE.get() {
             state.shared.cpu_dead(cpu);
         }

@@ -18,8 +18,22 @@ use kernel::{
 pub(crate) trait Callbacks {
     /// `cpu` is about to come online. May sleep.
     fn prepare(cpu: Cpu) -> Result;
-    /// `cpu` is gone, or never came. Nothing runs on it. May sleep.
-    fn dead(cpu: Cpu);
+    /// `cpu` is gone, or never came. May sleep.
+    fn dead(cpu: &GoneCpu);
+}
+
+/// A CPU on which nothing of ours runs.
+///
+/// # Invariants
+///
+/// It is offline, or the callbacks that it was made for are being removed.
+pub(crate) struct GoneCpu(Cpu);
+
+impl GoneCpu {
+    /// Which it is.
+    pub(crate) fn cpu(&self) -> Cpu {
+        self.0
+    }
 }
 
 /// What the C side calls.
@@ -74,7 +88,9 @@ impl<T: Callbacks> Registration<T> {
     /// `cpu` must be possible.
     unsafe extern "C" fn teardown(cpu: c_uint) -> c_int {
         // SAFETY: The kernel calls this for possible CPUs.
-        T::dead(unsafe { Cpu::from_raw(cpu) });
+        let cpu = unsafe { Cpu::from_raw(cpu) };
+        // INVARIANT: the kernel calls this when it is one of these.
+        T::dead(&GoneCpu(cpu));
         0
     }
 }

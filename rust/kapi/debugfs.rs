@@ -32,15 +32,15 @@ pub(crate) trait Show: Sync {
     fn show(&self, file: &mut SeqFile) -> fmt::Result;
 
     /// The type's [`FileOperations`]; [`file_operations!`] writes this.
-    fn file_operations() -> &'static FileOperations;
+    fn file_operations() -> &'static FileOperations<Self>;
 }
 
 /// Implements [`Show::file_operations`] for a type.
 macro_rules! file_operations {
     ($type:ty) => {
-        fn file_operations() -> &'static $crate::kapi::debugfs::FileOperations {
-            static OPS: $crate::kapi::debugfs::FileOperations =
-                $crate::kapi::debugfs::FileOperations::new::<$type>(&$crate::THIS_MODULE);
+        fn file_operations() -> &'static $crate::kapi::debugfs::FileOperations<$type> {
+            static OPS: $crate::kapi::debugfs::FileOperations<$type> =
+                $crate::kapi::debugfs::FileOperations::new(&$crate::THIS_MODULE);
             &OPS
         }
     };
@@ -100,16 +100,16 @@ impl Drop for Dir {
     }
 }
 
-/// The file operations for showing values of one type.
-pub(crate) struct FileOperations(bindings::file_operations);
+/// The file operations for showing a `T`.
+pub(crate) struct FileOperations<T: ?Sized>(bindings::file_operations, PhantomData<fn(&T)>);
 
 // SAFETY: Function pointers, and the module, which the C side counts references of.
-unsafe impl Sync for FileOperations {}
+unsafe impl<T: ?Sized> Sync for FileOperations<T> {}
 
-impl FileOperations {
-    /// Those of `T`. A file that is open keeps `module` loaded.
-    pub(crate) const fn new<T: Show>(module: &'static ThisModule) -> Self {
-        Self(bindings::file_operations {
+impl<T: Show> FileOperations<T> {
+    /// Those for `T`. A file that is open keeps `module` loaded.
+    pub(crate) const fn new(module: &'static ThisModule) -> Self {
+        let operations = bindings::file_operations {
             owner: module.as_ptr(),
             open: Some(File::<T>::open),
             read: Some(bindings::seq_read),
@@ -117,7 +117,8 @@ impl FileOperations {
             release: Some(bindings::single_release),
             // SAFETY: All members may be null or zero.
             ..unsafe { core::mem::MaybeUninit::zeroed().assume_init() }
-        })
+        };
+        Self(operations, PhantomData)
     }
 }
 

@@ -7,7 +7,8 @@
 //! atomic operation. Magazines are refilled from and spilled to the depot, a batch at a time. A
 //! page all of whose units are back in the depot goes back to the kernel.
 //!
-//! The first word of a unit in the depot is DEAD, or 0 if it was never used. Nothing here is called under a class's lock.
+//! The first word of a unit in the depot is DEAD, or 0 if it was never used. Nothing here is called under
+//! a class's lock.
 
 use super::{
     list::{List, Listed, Place},
@@ -15,6 +16,7 @@ use super::{
 };
 use crate::kapi::{
     conv::{addr_of, ptr_at},
+    cpuhp::GoneCpu,
     cpumask::{possible_cpus, Cpu},
     gfp::Gfp,
     page_alloc,
@@ -355,8 +357,18 @@ impl<const WORDS: usize> UnitCache<WORDS> {
         }
     }
 
-    /// Empties the magazine of a CPU that is gone, or of any CPU when nobody uses the cache.
-    pub(crate) fn drain(&self, cpu: Cpu) {
+    /// Empties the magazine of a CPU that is gone.
+    pub(crate) fn drain(&self, cpu: &GoneCpu) {
+        // SAFETY: Nothing of ours runs there.
+        unsafe { self.empty(cpu.cpu()) };
+    }
+
+    /// Empties a CPU's magazine.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else uses it.
+    unsafe fn empty(&self, cpu: Cpu) {
         let magazine = self.magazines.of_cpu(cpu);
         let mut batch = Batch::new();
         while let Some(unit) = magazine.pop() {
@@ -398,7 +410,10 @@ pub(crate) struct UnitUsage {
 #[pinned_drop]
 impl<const WORDS: usize> PinnedDrop for UnitCache<WORDS> {
     fn drop(self: Pin<&mut Self>) {
-        possible_cpus().for_each(|cpu| self.drain(cpu));
+        for cpu in possible_cpus() {
+            // SAFETY: Nobody uses what is being dropped.
+            unsafe { self.empty(cpu) };
+        }
         let (usage, (owners, units)) = (self.usage(), self.names);
         if usage.live != 0 {
             // Their owners could still access them: the pages stay allocated.

@@ -3,7 +3,7 @@
 //! What all pools of the module share: handle words, descriptors of zspages, bounce buffers, the class
 //! table, counters.
 
-use crate::kapi::{cpumask::Cpu, percpu::PerCpu, sched::PreemptGuard};
+use crate::kapi::{cpuhp::GoneCpu, cpumask::Cpu, percpu::PerCpu, sched::PreemptGuard};
 use crate::logic::{
     conv::usize_to_isize,
     size_class::{ClassTable, MAX_CHAIN, MIN_CHAIN},
@@ -113,7 +113,7 @@ impl Shared {
     }
 
     /// Takes back what a CPU that is gone has left. May sleep.
-    pub(crate) fn cpu_dead(&self, cpu: Cpu) {
+    pub(crate) fn cpu_dead(&self, cpu: &GoneCpu) {
         self.buffers.dead(cpu);
         self.words.drain(cpu);
         self.zspages.drain(cpu);
