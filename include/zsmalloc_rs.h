@@ -76,7 +76,8 @@ struct zsrs_pool *zsrs_create_evictable_pool(const char *name, zsrs_evict_fn evi
  * @tries: how many zspages are tried, if objects have to stay
  *
  * Context: process context, may sleep; not from the evict handler.
- * Return: 0 if a zspage was given back to the kernel; -EAGAIN if all tries
+ * Return: 0 if a zspage was given back to the kernel, or will be, unless it is
+ * used again, once a page of it is unlocked that somebody has locked; -EAGAIN if all tries
  * failed; -EINVAL if there is nothing to reclaim, if @tries is 0, or if the
  * pool has no handler.
  */

@@ -22,7 +22,7 @@ use crate::object::{
     lru::{Coldest, Lru},
     magazine::Batch,
     slot::SlotHeader,
-    zspage::{Reclaim, Zspage},
+    zspage::{Doomed, Reclaim, Zspage},
 };
 use core::sync::atomic::Ordering;
 use kernel::prelude::*;
@@ -52,7 +52,7 @@ enum Settled {
     /// There are slots left to look at, from this one on.
     Partly(Isolated<SizeClass>, u16),
     /// All objects that were freed are gone, and the zspage is an ordinary one again; or it has
-    /// no objects any more, but so many pages.
+    /// no objects any more, and gives so many pages back.
     Wholly(Option<(Emptied, usize)>),
 }
 
@@ -110,7 +110,7 @@ impl Pool {
         self.reclaims_refused.load(Ordering::Relaxed)
     }
 
-    /// Evicts all objects of a zspage. Returns its pages, or nothing if it has to stay.
+    /// Evicts all objects of a zspage. Returns the pages given back, or nothing if it has to stay.
     fn reclaim_one(
         &'static self,
         lru: &Lru<SizeClass>,
@@ -146,8 +146,8 @@ impl Pool {
         }
     }
 
-    /// Ends reclaim of a zspage: frees the objects whose free was deferred. Returns the zspage, and its
-    /// pages, if none is left.
+    /// Ends reclaim of a zspage: frees the objects whose free was deferred. Returns the zspage, and the
+    /// pages that it gives back, if none is left.
     fn settle(&self, class: &SizeClass, isolated: Isolated<SizeClass>) -> Option<(Emptied, usize)> {
         let mut rest = (isolated, 0);
         loop {
@@ -229,8 +229,10 @@ impl ClassGuard<'_> {
         }
         let zspage = self.lists.restore(isolated, geometry);
         if zspage.slots().is_empty() {
-            let pages = zspage.pages();
-            return Settled::Wholly(Some((self.remove(zspage), pages)));
+            let emptied = self.remove(zspage);
+            // If a page of it is locked the worker gives it back, unless it is used again.
+            let pages = emptied.as_ref().map_or(0, Doomed::pages);
+            return Settled::Wholly(Some((emptied, pages)));
         }
         if let Some(lru) = &self.class.lru {
             lru.touch(zspage);
