@@ -218,7 +218,7 @@ fn error_value(error: Error) -> c_ulong {
 ///
 /// # Safety
 ///
-/// `pool` must be live; `handle` 0, an error, or from [`zsrs_malloc`] of that pool.
+/// `pool` must be live; `handle` 0, an error, or from [`zsrs_malloc`] of that pool, and not freed since.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_free(pool: *mut c_void, handle: c_ulong) {
     // SAFETY: A live object's handle or none, by this function's contract.
@@ -232,7 +232,7 @@ pub(crate) unsafe extern "C" fn zsrs_free(pool: *mut c_void, handle: c_ulong) {
 ///
 /// # Safety
 ///
-/// `pool` must be live; `handle` 0, an error, or from [`zsrs_malloc`] of that pool.
+/// `pool` must be live; `handle` 0, an error, or from [`zsrs_malloc`] of that pool, and not freed since.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_map_object(
     pool: *mut c_void,
@@ -252,7 +252,7 @@ pub(crate) unsafe extern "C" fn zsrs_map_object(
 ///
 /// # Safety
 ///
-/// `pool` must be live; `handle` 0, an error, or from [`zsrs_malloc`] of that pool. The caller has mapped it.
+/// `pool` must be live; `handle` 0, an error, or from [`zsrs_malloc`] of that pool, and not freed since. The caller has mapped it.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_unmap_object(pool: *mut c_void, handle: c_ulong) {
     // SAFETY: A live object's handle or none, by this function's contract.

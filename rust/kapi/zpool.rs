@@ -36,14 +36,14 @@ pub(crate) trait Driver {
     ///
     /// # Safety
     ///
-    /// `handle` must come from [`Driver::malloc`] of the same pool.
+    /// `handle` must come from [`Driver::malloc`] of the same pool, and not be freed since.
     unsafe fn free(pool: <Self::Pool as ForeignOwnable>::Borrowed<'_>, handle: usize);
 
     /// Makes an object addressable; null if that is refused.
     ///
     /// # Safety
     ///
-    /// As for [`Driver::free`]; and the object must be live.
+    /// As for [`Driver::free`].
     unsafe fn map(
         pool: <Self::Pool as ForeignOwnable>::Borrowed<'_>,
         handle: usize,

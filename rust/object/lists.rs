@@ -31,8 +31,8 @@ pub(crate) struct Isolated<Owner>(NonNull<Zspage<Owner>>);
 /// # Invariants
 ///
 /// Every zspage is on the list of its `group`, unless that is [`FULL`]: those that are full, or under
-/// reclaim, are on none. `filled` has the groups whose lists are not empty. `short` is the one zspage that lacks pages, if there is one;
-/// `leaving` is false if there is none.
+/// reclaim, are on none. `filled` has the groups whose lists are not empty. `short` is the one zspage that
+/// lacks pages, if there is one; `leaving` is false if there is none.
 pub(crate) struct ZspageLists<Owner> {
     /// A list for each group. That of [`FULL`] stays empty.
     lists: [List<Zspage<Owner>>; NR_GROUPS],
