@@ -13,10 +13,13 @@ Environment: STORM_S (seconds of each storm, 60; 600 with --soak), JOBS, TIMEOUT
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import os
 import re
 import resource
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -108,21 +111,36 @@ def execute(
 ) -> tuple[int, list[str]]:
     """Run a command, its output in a log; returns its status and its lines."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "wb") as file:
+    with (
+        open(log, "wb") as file,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            cwd=directory,
+            env={**os.environ, **(environment or {})},
+            process_group=0,
+        ) as process,
+    ):
         try:
-            status = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                timeout=limit * TIMEOUT_SCALE,
-                check=False,
-                cwd=directory,
-                env={**os.environ, **(environment or {})},
-            ).returncode
+            status = process.wait(limit * TIMEOUT_SCALE)
         except subprocess.TimeoutExpired:
             status = 98
+        finally:
+            # Also what it has started: a virtual machine would slow down all later tests.
+            end_group(process)
     return status, log.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a command and what is left of its children; scripts/vm ends its machine itself."""
+    for signum, patience in ((signal.SIGTERM, 20), (signal.SIGKILL, 5)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signum)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+            return
 
 
 def tail(lines: list[str], count: int = 25) -> None:
@@ -298,7 +316,7 @@ def header_of(script: Path) -> dict[str, str]:
 
 # The kernels that make test boots, and those of make soak (see scripts/kernel).
 FLAVOURS = ("normal", "debug")
-SOAK_FLAVOURS = ("builtin", "gcc", "rt", "numa", "arm64", "arm64_64k", "kcsan", "um")
+SOAK_FLAVOURS = ("builtin", "bare", "gcc", "rt", "numa", "arm64", "arm64_64k", "kcsan", "um")
 
 # What make test leaves to make soak: long storms on the kernel that finds less in them, and the
 # comparison with C zsmalloc on the one that is slow.
@@ -419,12 +437,15 @@ def run_program(job: Job) -> Iterator[Result]:
     status, lines = execute([job.options["command"], str(job.flavour)], log_of(job), job.limit)
     cases, failures = 0, 0
     for line in lines:
-        if match := re.match(r"^RESULT (\S+) (ok|FAILED)(?:: (.*))?$", line):
-            cases += 1
-            failures += match[2] == "FAILED"
-            yield Result(
-                f"{job.name}/{match[1]}", PASSED if match[2] == "ok" else FAILED, match[3] or ""
-            )
+        if not line.startswith("RESULT "):
+            continue
+        cases += 1
+        if match := re.match(r"^RESULT (\S+) ok(?:: (.*))?$", line):
+            yield Result(f"{job.name}/{match[1]}", PASSED, match[2] or "")
+            continue
+        failures += 1
+        _, name, *why = line.split(" ", 2)
+        yield Result(f"{job.name}/{name}", FAILED, " ".join(why).removeprefix("FAILED: "))
     if status != 0:
         tail(lines)
     if (status != 0 and not failures) or cases == 0:
@@ -618,6 +639,13 @@ def main() -> int:
         for job in chosen:
             print(job.name + ("/..." if job.group else ""))
         return 0
+    OUT.mkdir(parents=True, exist_ok=True)
+    lock = open(OUT / "test.lock", "w", encoding="ascii")  # pylint: disable=consider-using-with
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say("tests run in this checkout already; wait for them, or take another checkout")
+        return 2
     session = Session(arguments.patterns)
     started = times_now()
     session.run_all(chosen)

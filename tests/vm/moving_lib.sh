@@ -88,8 +88,8 @@ stop_movers() {
 # whatever goes on at the same time: a count that underflows is near 2^64.
 watch_pool() {
 	local pages
-	pages=$(pool "$1" compactable_pages)
-	[ "${#pages}" -lt 9 ] || fail "$1 claims that compaction could win $pages pages"
+	pages=$(pool "$1" compactable_pages) || exit 1
+	[[ $pages =~ ^[0-9]{1,8}$ ]] || fail "$1 claims that compaction could win '$pages' pages"
 }
 
 # compact_memory: the kernel moves all movable pages together.
