@@ -35,7 +35,7 @@ HARMLESS = re.compile(
     r"""
       # Races between others: a report about ours names the module in its first line.
       BUG:\ KCSAN:\ (?!.*\[(?:zsmalloc|zsrs))
-    | Command\ line: | virtme | kasan:\ .*initialized | oops=panic | panic_on
+    | [Cc]ommand\ line | virtme-ng-init:\  | as\ init\ process | kasan:\ .*initialized | oops=panic | panic_on
     | RCU\ .*[Ss]tall\ warn | rcu:.*(?:stall\ detection|suppress|RCU\ lockdep\ checking\ is\ enabled)
     | kasan_multi_shot | rcu_cpu_stall_timeout
     """,

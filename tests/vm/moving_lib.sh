@@ -32,6 +32,12 @@ pool() {
 	value "$DEBUGFS/zsmalloc_rs/$1/stats" "$2"
 }
 
+# zspages_on NODE: pages of zspages there.
+zspages_on() {
+	echo 1 >/proc/sys/vm/stat_refresh
+	value "/sys/devices/system/node/node$1/vmstat" nr_zspages
+}
+
 # vm_events: remembers the kernel's counters of moved pages; vm_event KEY prints
 # how much one grew since.
 vm_events() {

@@ -22,12 +22,6 @@ zram_size zram0 $((blocks * 4 / 1024 + 1))
 zram_size zram1 $((busy * 4 / 1024 + 1))
 expect_blocks_notices /dev/zram1
 
-# zspages_on NODE: pages of zspages there.
-zspages_on() {
-	echo 1 >/proc/sys/vm/stat_refresh
-	value "/sys/devices/system/node/node$1/vmstat" nr_zspages
-}
-
 # expect_zones: the zones' counts add up to what the pools have.
 expect_zones() {
 	local zones pages
