@@ -102,6 +102,19 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+# What runs now, to be ended with this program.
+RUNNING: set[subprocess.Popen[bytes]] = set()
+STOPPED = threading.Event()
+
+
+def stop(signum: int, _frame: object) -> None:
+    """End all that runs, then this program."""
+    STOPPED.set()
+    for process in list(RUNNING):
+        end_group(process)
+    sys.exit(128 + signum)
+
+
 def execute(
     command: list[str],
     log: Path,
@@ -111,6 +124,8 @@ def execute(
 ) -> tuple[int, list[str]]:
     """Run a command, its output in a log; returns its status and its lines."""
     log.parent.mkdir(parents=True, exist_ok=True)
+    if STOPPED.is_set():
+        return 128 + signal.SIGTERM, []
     with (
         open(log, "wb") as file,
         subprocess.Popen(
@@ -123,6 +138,7 @@ def execute(
             process_group=0,
         ) as process,
     ):
+        RUNNING.add(process)
         try:
             status = process.wait(limit * TIMEOUT_SCALE)
         except subprocess.TimeoutExpired:
@@ -130,6 +146,7 @@ def execute(
         finally:
             # Also what it has started: a virtual machine would slow down all later tests.
             end_group(process)
+            RUNNING.discard(process)
     return status, log.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
@@ -646,6 +663,8 @@ def main() -> int:
     except BlockingIOError:
         say("tests run in this checkout already; wait for them, or take another checkout")
         return 2
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, stop)
     session = Session(arguments.patterns)
     started = times_now()
     session.run_all(chosen)
