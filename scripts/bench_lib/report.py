@@ -28,8 +28,8 @@ OURS, C, FLOOR, DATA = "#b7410e", "#5b6c7d", "#2e7d32", "#bbbbbb"
 COLOURS = {"ours": OURS, "c": C}
 NAMES = {"ours": "zsmalloc_rs", "c": "C zsmalloc"}
 
-# The least that an operation can cost (DESIGN: estimated from the work that any
-# implementation with these handles has to do).
+# The least that an operation can cost (estimated from the work that any implementation
+# with these handles has to do).
 FLOORS = {
     "map_ro": 30,
     "map_rw": 30,
