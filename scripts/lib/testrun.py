@@ -432,7 +432,11 @@ def jobs(soak: bool, whole: bool) -> Iterator[Job]:
             )
         yield from vm_jobs(flavour, whole)
         if flavour == "normal":
-            for name, path in (("boot", "tests/vm/boot/run"), ("gate", "tests/bench/gate/run")):
+            for name, path in (
+                ("boot", "tests/vm/boot/run"),
+                ("gate", "tests/bench/gate/run"),
+                ("external", "tests/external/run"),
+            ):
                 yield Job(
                     f"{name}/{flavour}",
                     run_program,
