@@ -8,9 +8,13 @@
 set -euo pipefail
 # shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/vm/moving_lib.sh
+. "$(dirname "$0")/moving_lib.sh"
 
 [ "$ZSRS_PROVIDER" = ours ] || skip "made for zsmalloc_rs"
 find_hog
+find_blocks
+blocks=$(pick 8000 2000)
 disk=$(swap_disk)
 
 # Parameters that cannot be: refused at loading.
@@ -18,8 +22,19 @@ for chain in 0 3 17 -1 x 4294967304; do
 	must_fail "chain=$chain" insmod "$OURS" "chain=$chain"
 	! is_loaded zsmalloc_rs || fail "the module is loaded although chain=$chain was refused"
 done
+# The limits are accepted, and objects are whole in zspages of that many pages.
 for chain in 4 16; do
 	insmod "$OURS" "chain=$chain"
+	load_zram 1
+	zram_size zram0 $((blocks * 4 / 1024 + 1))
+	"$BLOCKS" fill /dev/zram0 --blocks "$blocks"
+	longest=$(awk '$NF ~ /^[0-9]+$/ && $1 ~ /^[0-9]+$/ && $(NF - 1) > most { most = $(NF - 1) } END { print most }' \
+		"$DEBUGFS/zsmalloc_rs/zram0/classes")
+	[ "$longest" = "$chain" ] || fail "with chain=$chain the longest zspages have $longest pages"
+	"$BLOCKS" punch /dev/zram0 --blocks "$blocks"
+	echo 1 >/sys/block/zram0/compact
+	"$BLOCKS" check /dev/zram0 --blocks "$blocks" --punched || fail "with chain=$chain blocks came back wrong"
+	unload_zram
 	rmmod zsmalloc_rs
 done
 note "chain: wrong values are refused, the limits accepted"
