@@ -185,7 +185,7 @@ def write_guest_script(results: Path, flavour: str, kernel: Path, command: list[
         "ZSRS_KDIR": str(kernel),
         "ZSRS_RESULTS": str(seen),
     }
-    passed_on = ("ZSRS_", "STORM_S", "DEMO_")
+    passed_on = ("ZSRS_", "STORM_S")
     variables.update(
         {name: value for name, value in os.environ.items() if name.startswith(passed_on)}
     )
