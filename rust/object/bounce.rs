@@ -25,7 +25,7 @@ use kernel::prelude::*;
 type Buffer = MaybeUninit<[u8; PAGE_SIZE]>;
 
 /// One CPU's buffer. Fields other than `buffer` belong to the holder of the CPU's local lock; others look at
-/// `owner` and `task` only to find out whether they hold it themselves. So all accesses are Relaxed.
+/// `owner` and `task` only to find out whether to wait for it. So all accesses are Relaxed.
 struct Bounce {
     /// `PAGE_SIZE` bytes; null while the CPU is offline.
     buffer: AtomicPtr<u8>,
@@ -137,13 +137,13 @@ impl BounceBuffers {
         online.count().wrapping_mul(PAGE_SIZE)
     }
 
-    /// The current task uses a buffer. With preemption off, or on PREEMPT_RT, where others may use that of
-    /// this CPU, too.
+    /// This CPU's buffer is in use, and waiting for it would not help. With preemption off, or on PREEMPT_RT.
     pub(crate) fn is_busy(&self) -> bool {
-        // Who uses a buffer does not change CPUs: another CPU's, if this task has just left that, is not its own.
         let bounce = self.0.current_cpu();
-        bounce.owner.load(Ordering::Relaxed) != 0
-            && bounce.task.load(Ordering::Relaxed) == task::current_task()
+        // On PREEMPT_RT only its own use keeps a task waiting for ever. Then it has not changed CPUs.
+        let for_ever =
+            !cfg!(CONFIG_PREEMPT_RT) || bounce.task.load(Ordering::Relaxed) == task::current_task();
+        bounce.owner.load(Ordering::Relaxed) != 0 && for_ever
     }
 
     /// Ends what [`Self::get`] began: copies back what may have been written. False if this CPU's
