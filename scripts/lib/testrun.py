@@ -28,6 +28,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(os.environ["ROOT"])
 OUT = Path(os.environ["OUT"])
@@ -124,30 +125,32 @@ def execute(
 ) -> tuple[int, list[str]]:
     """Run a command, its output in a log; returns its status and its lines."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    if STOPPED.is_set():
-        return 128 + signal.SIGTERM, []
-    with (
-        open(log, "wb") as file,
-        subprocess.Popen(
+    with open(log, "wb") as file:
+        status = run_group(
             command,
-            stdin=subprocess.DEVNULL,
+            limit * TIMEOUT_SCALE,
             stdout=file,
             stderr=subprocess.STDOUT,
             cwd=directory,
             env={**os.environ, **(environment or {})},
-            process_group=0,
-        ) as process,
-    ):
+        )
+    return status, log.read_text(encoding="utf-8", errors="replace").splitlines()
+
+
+def run_group(command: list[str], limit: float | None = None, **options: Any) -> int:
+    """Run a command, and end what it has started and left; returns its status."""
+    if STOPPED.is_set():
+        return 128 + signal.SIGTERM
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, **options) as process:
         RUNNING.add(process)
         try:
-            status = process.wait(limit * TIMEOUT_SCALE)
+            return process.wait(limit)
         except subprocess.TimeoutExpired:
-            status = 98
+            return 98
         finally:
-            # Also what it has started: a virtual machine would slow down all later tests.
+            # A virtual machine, say, would slow down all later tests.
             end_group(process)
             RUNNING.discard(process)
-    return status, log.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
@@ -552,7 +555,7 @@ class Session:
         """Run a preparation with its output shown; records a failure."""
         say(f"== {name}")
         started = times_now()
-        status = subprocess.run(command, stdin=subprocess.DEVNULL, check=False, cwd=ROOT).returncode
+        status = run_group(command, cwd=ROOT)
         self.times.append((name, times_since(started)))
         if status != 0:
             self.record(
