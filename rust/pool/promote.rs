@@ -16,7 +16,7 @@ use super::{
 };
 use crate::kapi::sched::cond_resched;
 use crate::logic::conv::u32_to_usize;
-use crate::object::zspage::{Doomed, Zspage};
+use crate::object::zspage::Zspage;
 use crate::zpdesc_rs::{PAGE_SHIFT, PAGE_SIZE};
 use core::sync::atomic::Ordering;
 
@@ -72,9 +72,7 @@ impl Pool {
             // Relaxed: a statistic.
             self.objects_promoted.fetch_add(moved, Ordering::Relaxed);
             if let Some(emptied) = emptied {
-                let won = emptied.as_ref().map_or(0, Doomed::pages);
-                self.dispose(emptied);
-                return Some(won);
+                return Some(self.dispose(emptied));
             }
         }
         let step = class.lock().shorten();

@@ -20,14 +20,17 @@ impl Pool {
         zspage.free(&self.shared.zspages);
     }
 
-    /// Frees a zspage without objects, at once or later.
+    /// Frees a zspage without objects; or the worker will, unless it is used again, once the page of it is
+    /// unlocked that somebody has locked. Returns the pages given back.
     #[cold]
     #[inline(never)]
-    pub(super) fn dispose(&'static self, emptied: Emptied) {
+    pub(super) fn dispose(&'static self, emptied: Emptied) -> usize {
+        let pages = emptied.as_ref().map_or(0, Doomed::pages);
         match emptied {
             Ok(zspage) => self.close_zspage(zspage),
             Err(_) => self.keeper.schedule(self),
         }
+        pages
     }
 
     /// Frees all empty zspages of a class. Waits for those who have their pages locked. May sleep.

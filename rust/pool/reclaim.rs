@@ -22,7 +22,7 @@ use crate::object::{
     lru::{Coldest, Lru},
     magazine::Batch,
     slot::SlotHeader,
-    zspage::{Doomed, Reclaim, Zspage},
+    zspage::{Reclaim, Zspage},
 };
 use core::sync::atomic::Ordering;
 use kernel::prelude::*;
@@ -52,8 +52,8 @@ enum Settled {
     /// There are slots left to look at, from this one on.
     Partly(Isolated<SizeClass>, u16),
     /// All objects that were freed are gone, and the zspage is an ordinary one again; or it has
-    /// no objects any more, and gives so many pages back.
-    Wholly(Option<(Emptied, usize)>),
+    /// no objects any more.
+    Wholly(Option<Emptied>),
 }
 
 impl Pool {
@@ -122,10 +122,7 @@ impl Pool {
         let isolated = class.lock().lists.isolate(lru, coldest)?;
         Self::evict_objects(class, &isolated, handler);
         match self.settle(class, isolated) {
-            Some((emptied, pages)) => {
-                self.dispose(emptied);
-                Some(pages)
-            }
+            Some(emptied) => Some(self.dispose(emptied)),
             None => {
                 // Relaxed: a statistic.
                 self.reclaims_refused.fetch_add(1, Ordering::Relaxed);
@@ -146,9 +143,9 @@ impl Pool {
         }
     }
 
-    /// Ends reclaim of a zspage: frees the objects whose free was deferred. Returns the zspage, and the
-    /// pages that it gives back, if none is left.
-    fn settle(&self, class: &SizeClass, isolated: Isolated<SizeClass>) -> Option<(Emptied, usize)> {
+    /// Ends reclaim of a zspage: frees the objects whose free was deferred. Returns the zspage if none
+    /// is left.
+    fn settle(&self, class: &SizeClass, isolated: Isolated<SizeClass>) -> Option<Emptied> {
         let mut rest = (isolated, 0);
         loop {
             let mut words = Batch::new();
@@ -229,10 +226,7 @@ impl ClassGuard<'_> {
         }
         let zspage = self.lists.restore(isolated, geometry);
         if zspage.slots().is_empty() {
-            let emptied = self.remove(zspage);
-            // If a page of it is locked the worker gives it back, unless it is used again.
-            let pages = emptied.as_ref().map_or(0, Doomed::pages);
-            return Settled::Wholly(Some((emptied, pages)));
+            return Settled::Wholly(Some(self.remove(zspage)));
         }
         if let Some(lru) = &self.class.lru {
             lru.touch(zspage);
