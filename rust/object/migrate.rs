@@ -2,19 +2,13 @@
 
 //! Page migration: from a page that the kernel wants to replace to the size class that owns it.
 
-#[cfg(CONFIG_COMPACTION)]
 use super::zspage::Zspage;
-#[cfg(CONFIG_COMPACTION)]
-use crate::{
-    kapi::{movable, page_alloc::Page},
-    zpdesc_rs::Zpdesc,
-};
-#[cfg(CONFIG_COMPACTION)]
+use crate::kapi::{movable, page_alloc::Page};
+use crate::zpdesc_rs::Zpdesc;
 use core::{marker::PhantomData, ptr::NonNull};
-#[cfg(CONFIG_COMPACTION)]
 use kernel::prelude::*;
 
-/// An owner of zspages whose pages may be replaced, if the kernel can do that.
+/// An owner of zspages whose pages may be replaced.
 pub(crate) trait Migrate: Sync + Sized + 'static {
     /// Moves all that lies on `old`, a page of `zspage`, to the unused page `new`, and puts `new` in
     /// its place. Both pages are locked. May sleep; `may_wait` tells whether to wait a moment for
@@ -23,7 +17,6 @@ pub(crate) trait Migrate: Sync + Sized + 'static {
     /// # Errors
     ///
     /// `EAGAIN` or `EBUSY` if an object is in use. Both pages are as they were then.
-    #[cfg(CONFIG_COMPACTION)]
     fn migrate(
         &self,
         zspage: PinnedZspage<'_, Self>,
@@ -35,20 +28,16 @@ pub(crate) trait Migrate: Sync + Sized + 'static {
 
 /// A zspage that is not freed, because one of its pages is locked. What it holds may be looked at
 /// under its owner's lock only: [`ZspageLists::pinned`](super::lists::ZspageLists::pinned).
-#[cfg(CONFIG_COMPACTION)]
 pub(crate) struct PinnedZspage<'p, Owner>(NonNull<Zspage<Owner>>, PhantomData<&'p Zpdesc>);
 
-#[cfg(CONFIG_COMPACTION)]
 impl<Owner> Clone for PinnedZspage<'_, Owner> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-#[cfg(CONFIG_COMPACTION)]
 impl<Owner> Copy for PinnedZspage<'_, Owner> {}
 
-#[cfg(CONFIG_COMPACTION)]
 impl<Owner> PinnedZspage<'_, Owner> {
     /// The zspage.
     pub(super) fn as_ptr(&self) -> NonNull<Zspage<Owner>> {
@@ -57,10 +46,8 @@ impl<Owner> PinnedZspage<'_, Owner> {
 }
 
 /// The movable operations of zspages that belong to an `Owner`.
-#[cfg(CONFIG_COMPACTION)]
 pub(super) struct Movable<Owner>(PhantomData<Owner>);
 
-#[cfg(CONFIG_COMPACTION)]
 impl<Owner: Migrate> movable::Operations for Movable<Owner> {
     unsafe fn migrate(new: NonNull<Page>, old: NonNull<Page>, may_wait: bool) -> Result {
         // SAFETY: The page is movable with these operations, so it is ours, and its lock keeps it.

@@ -18,6 +18,7 @@ pub(crate) mod lists;
 pub(crate) mod lru;
 pub(crate) mod magazine;
 pub(crate) mod mapped;
+#[cfg(CONFIG_COMPACTION)]
 pub(crate) mod migrate;
 pub(crate) mod objects;
 #[cfg(CONFIG_COMPACTION)]
@@ -28,3 +29,11 @@ pub(crate) mod tail;
 mod units;
 pub(crate) mod words;
 pub(crate) mod zspage;
+
+/// In place of page migration, where the kernel has none.
+#[cfg(not(CONFIG_COMPACTION))]
+mod migrate {
+    /// An owner of zspages, whose pages stay where they are: any.
+    pub(crate) trait Migrate: Sync {}
+    impl<T: Sync> Migrate for T {}
+}

@@ -20,8 +20,6 @@ mod shorten;
 
 use crate::kapi::{pinned_slice::PinnedSlice, workqueue::Work};
 use crate::logic::conv::{u16_to_usize, usize_to_isize};
-#[cfg(not(CONFIG_COMPACTION))]
-use crate::object::migrate::Migrate;
 use crate::object::{lru::Lru, zspage::ZspageBox};
 use crate::zpdesc_rs::PAGE_SHIFT;
 use class::SizeClass;
@@ -221,7 +219,3 @@ impl PinnedDrop for Pool {
         self.shared.pools_changed(-1);
     }
 }
-
-// Its pages stay where they are.
-#[cfg(not(CONFIG_COMPACTION))]
-impl Migrate for SizeClass {}
