@@ -19,6 +19,7 @@ import os
 import re
 import resource
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from vm import WRONG_CLOCK
 
 ROOT = Path(os.environ["ROOT"])
 OUT = Path(os.environ["OUT"])
@@ -482,33 +485,71 @@ WARNING = "WARNING: .* rust_helper_warn"
 # How reports of KCSAN begin.
 RACE = "BUG: KCSAN: data-race in"
 
-# By kernel: faults planted in a VM, and the exit status with which its runner must tell them.
+# Leaves a spinlock locked, which the debug kernel must report.
+LOCK_UP = "modprobe lkdtm && echo SPINLOCKUP >/sys/kernel/debug/provoke-crash/DIRECT; true"
+
+# An emulator that dies at its first starts, early.
+DYING_EMULATOR = """\
+#!/bin/bash
+# Written by scripts/test.
+case "$*" in
+*-kernel*)
+	echo >>"$0.starts"
+	[ "$(wc -l <"$0.starts")" -gt {deaths} ] || exec timeout --signal=SEGV 0.5 {emulator} "$@"
+	;;
+esac
+exec {emulator} "$@"
+"""
+
+
+@dataclass
+class Plant:
+    """A fault planted in a VM, and the exit status with which its runner must tell it.
+
+    `deaths` says how often the emulator dies before the guest boots.
+    """
+
+    status: int
+    command: str
+    options: list[str] = field(default_factory=list)
+    deaths: int = 0
+
+
+# By kernel.
 PLANTED = {
     "normal": {
-        "status": (7, "exit 7", []),
-        "warning": (99, WARN, []),
-        "allowed": (0, WARN, ["--allow-splat", WARNING]),
-        "absent": (99, "true", ["--allow-splat", WARNING]),
-        "panic": (99, "echo c >/proc/sysrq-trigger", []),
-        "hang": (98, "echo hanging; sleep 600", ["--timeout", "15"]),
+        "status": Plant(7, "exit 7"),
+        "warning": Plant(99, WARN),
+        "allowed": Plant(0, WARN, ["--allow-splat", WARNING]),
+        "absent": Plant(99, "true", ["--allow-splat", WARNING]),
+        "panic": Plant(99, "echo c >/proc/sysrq-trigger"),
+        "hang": Plant(98, "echo hanging; sleep 600", ["--timeout", "15"]),
+        "emulator_died": Plant(7, "exit 7", deaths=2),
+        "emulator_dies": Plant(97, "exit 7", deaths=3),
+        "wrong_clock": Plant(97, f"echo '{WRONG_CLOCK}' >/dev/kmsg; sleep 20"),
     },
-    "debug": {
-        "sleep_in_atomic": (
-            99,
-            "modprobe lkdtm && echo SPINLOCKUP >/sys/kernel/debug/provoke-crash/DIRECT; true",
-            [],
-        ),
-    },
+    "debug": {"sleep_in_atomic": Plant(99, LOCK_UP)},
     "kcsan": {
-        "race_of_ours": (99, f"echo '{RACE} a [zsmalloc_rs] / b' >/dev/kmsg", []),
-        "race_of_others": (0, f"echo '{RACE} a / b [zram]' >/dev/kmsg", []),
+        "race_of_ours": Plant(99, f"echo '{RACE} a [zsmalloc_rs] / b' >/dev/kmsg"),
+        "race_of_others": Plant(0, f"echo '{RACE} a / b [zram]' >/dev/kmsg"),
     },
 }
 
 
+def dying_emulator(folder: Path, deaths: int) -> dict[str, str]:
+    """The environment in which the emulator dies at its first starts."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    program = folder / "qemu-system-x86_64"
+    text = DYING_EMULATOR.format(deaths=deaths, emulator=shutil.which(program.name))
+    program.write_text(text, encoding="utf-8")
+    program.chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
 def run_runner(job: Job) -> Iterator[Result]:
     """The runner itself: each planted fault must be told from the others."""
-    for name, (wanted, command, options) in PLANTED[str(job.flavour)].items():
+    for name, plant in PLANTED[str(job.flavour)].items():
         log = LOGS / f"runner-{name}.log"
         line = [
             str(SCRIPTS / "vm"),
@@ -519,17 +560,19 @@ def run_runner(job: Job) -> Iterator[Result]:
             "--timeout",
             "240",
         ]
+        line += [*plant.options, "--", "bash", "-c", plant.command]
+        emulator = dying_emulator(LOGS / f"runner-{name}.d", plant.deaths) if plant.deaths else {}
         started = time.monotonic()
-        status, lines = execute([*line, *options, "--", "bash", "-c", command], log, 300)
+        status, lines = execute(line, log, 300, emulator)
         seconds = time.monotonic() - started
-        if status == wanted:
+        if status == plant.status:
             yield Result(f"{job.name}/{name}", PASSED, seconds=seconds)
         else:
             tail(lines)
             yield Result(
                 f"{job.name}/{name}",
                 FAILED,
-                f"exit status {status}, not {wanted}; see {log}",
+                f"exit status {status}, not {plant.status}; see {log}",
                 seconds,
             )
 
