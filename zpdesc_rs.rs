@@ -55,7 +55,8 @@ pub(crate) struct Zpdesc {
     flags: AtomicUsize,
     /// Links of whoever isolated the page, or of pages on their way back to the page allocator.
     lru: [AtomicUsize; 2],
-    /// The movable operations, tagged as `__SetPageMovable()` does it; written by who holds the page.
+    /// The movable operations, tagged as `__SetPageMovable()` does it; written by who holds the
+    /// page.
     movable_ops: AtomicUsize,
     /// The next page of the chain, or a huge object's header.
     next: AtomicU64,
@@ -260,7 +261,8 @@ impl Zpdesc {
         Zone(unsafe { bindings::page_zone(self.page()) })
     }
 
-    /// The page is in the same zone as `other`. False also for some that are: in other sections of it.
+    /// The page is in the same zone as `other`. False also for some that are: in other sections of
+    /// it.
     #[inline(always)]
     pub(crate) fn is_in_zone_of(&self, other: &Self) -> bool {
         // Relaxed: a page's zone never changes.
@@ -279,8 +281,8 @@ impl Zpdesc {
         self.movable_ops.store(mapping, Ordering::Relaxed);
     }
 
-    /// Makes the page unmovable; it is locked. It keeps the mark of a page that was movable, which the
-    /// core looks for when it puts back an isolated page.
+    /// Makes the page unmovable; it is locked. It keeps the mark of a page that was movable, which
+    /// the core looks for when it puts back an isolated page.
     pub(crate) fn clear_movable(&self) {
         #[cfg(CONFIG_COMPACTION)]
         if self.movable_ops.load(Ordering::Relaxed) & MAPPING_MOVABLE != 0 {
@@ -289,8 +291,8 @@ impl Zpdesc {
         }
     }
 
-    /// Makes the page, which is held, unmovable for good, resets it and lets go of it. False if somebody else
-    /// has a reference to it, and may have isolated it.
+    /// Makes the page, which is held, unmovable for good, resets it and lets go of it. False if
+    /// somebody else has a reference to it, and may have isolated it.
     #[inline(always)]
     #[must_use]
     pub(crate) fn retire(&self) -> bool {
@@ -309,8 +311,8 @@ impl Zpdesc {
     }
 
     /// Holds the page, so that nobody isolates or replaces it: freezes its references
-    /// (`page_ref_freeze()`), or takes the page lock (`zpdesc_trylock`) if there are more than ours.
-    /// False if somebody has that. Any context.
+    /// (`page_ref_freeze()`), or takes the page lock (`zpdesc_trylock`) if there are more than
+    /// ours. False if somebody has that. Any context.
     ///
     /// One at a time holds a page: under its class's lock, or because nobody else of ours knows it.
     #[must_use]
@@ -383,29 +385,34 @@ impl Zpdesc {
         self.set_movable(ops);
     }
 
-    /// Gives up our reference (`zpdesc_put`). Others may have one, too; the last one frees the page.
+    /// Gives up our reference (`zpdesc_put`). Others may have one, too; the last one frees the
+    /// page.
     ///
-    /// Not with `put_page()`, which reads `lru` to see whether it is a tail page: whoever has isolated the page
-    /// has it on a list by that.
+    /// Not with `put_page()`, which reads `lru` to see whether it is a tail page: whoever has
+    /// isolated the page has it on a list by that.
     ///
     /// # Safety
     ///
     /// The page must have been reset, and nobody of ours may use it any more.
     pub(crate) unsafe fn put(&self) {
-        // SAFETY: One reference is ours, and nobody of ours uses the page after this. It is a folio of its own.
+        // SAFETY: One reference is ours, and nobody of ours uses the page after this. It is a folio
+        // of its own.
         unsafe { bindings::folio_put(self.page().cast()) };
     }
 
-    /// Links the page, which was frozen when it was retired, to another such page, for [`Self::free_to`].
+    /// Links the page, which was frozen when it was retired, to another such page, for
+    /// [`Self::free_to`].
     #[inline(always)]
     pub(crate) fn link_to(&self, next: &Self) {
         let [link, _] = &self.lru;
         link.store(addr_of(&next.lru), Ordering::Relaxed);
     }
 
-    /// Gives pages back to the page allocator: this one and those that it is linked to, up to `last`.
+    /// Gives pages back to the page allocator: this one and those that it is linked to, up to
+    /// `last`.
     ///
-    /// Neither with `put_page()` nor with `release_pages()`, which look for memory cgroups and the LRU.
+    /// Neither with `put_page()` nor with `release_pages()`, which look for memory cgroups and the
+    /// LRU.
     ///
     /// # Safety
     ///
@@ -417,8 +424,9 @@ impl Zpdesc {
         };
         let [link, _] = &last.lru;
         link.store(addr_of(&list), Ordering::Relaxed);
-        // SAFETY: The pages are linked from the list's head to itself, by what comes next, which is all that
-        // is followed. One reference to each is ours, and nobody of ours uses them after this.
+        // SAFETY: The pages are linked from the list's head to itself, by what comes next, which is
+        // all that is followed. One reference to each is ours, and nobody of ours uses them after
+        // this.
         unsafe { bindings::put_pages_list(&mut list) };
     }
 }
@@ -473,8 +481,8 @@ impl Zone {
 
 /// Can one range of addresses cover the end of `first` and the start of `second`?
 ///
-/// False where addresses are continuous but something beside them is not: KMSAN's shadow, KASAN's tags,
-/// of which each page has its own and scatterlists restore that of the first, or the array of
+/// False where addresses are continuous but something beside them is not: KMSAN's shadow, KASAN's
+/// tags, of which each page has its own and scatterlists restore that of the first, or the array of
 /// descriptors, which scatterlists walk. Without VMEMMAP that ends with each section.
 #[inline(always)]
 pub(crate) fn are_adjacent(first: &Zpdesc, second: &Zpdesc) -> bool {

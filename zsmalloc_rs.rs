@@ -24,25 +24,25 @@
 //!
 //! # Locks
 //!
-//! There is no lock for a whole pool, except for the order of use that pools with an evict handler keep.
-//! In this order:
+//! There is no lock for a whole pool, except for the order of use that pools with an evict handler
+//! keep. In this order:
 //!
 //! 1. page lock, or frozen references in its place (both are only tried),
 //! 2. the size class's spinlock ([`pool::class`]): zspages, lists, headers, and the location part
-//!    of the words of their objects. Two are held at once by `rust/pool/promote.rs` only, larger slots
-//!    first; nothing is allocated, freed or slept on under it;
-//! 3. LOCK in a handle word ([`object::handle`]): exclusive use of one object. Mappers wait for it with no other
-//!    lock of ours held but what they have mapped already, movers only try it;
+//!    of the words of their objects. Two are held at once by `rust/pool/promote.rs` only, larger
+//!    slots first; nothing is allocated, freed or slept on under it;
+//! 3. LOCK in a handle word ([`object::handle`]): exclusive use of one object. Mappers wait for it
+//!    with no other lock of ours held but what they have mapped already, movers only try it;
 //! 4. the bounce buffer's local lock ([`object::bounce`]), inside a word's LOCK.
 //!
-//! The LRU's spinlock ([`object::lru`]), of pools with an evict handler, is taken inside a class's lock;
-//! nothing is taken inside it.
+//! The LRU's spinlock ([`object::lru`]), of pools with an evict handler, is taken inside a class's
+//! lock; nothing is taken inside it.
 //!
-//! The depots of handle words and of descriptors of zspages (`rust/object/units.rs`) have leaf locks, never
-//! taken under a class's lock or the LRU's.
+//! The depots of handle words and of descriptors of zspages (`rust/object/units.rs`) have leaf
+//! locks, never taken under a class's lock or the LRU's.
 //!
-//! A mapper may allocate and free other objects: LOCK and the bounce buffer's lock are then held around a
-//! class's lock. That closes no circle, because under a class's lock LOCK is only tried.
+//! A mapper may allocate and free other objects: LOCK and the bounce buffer's lock are then held
+//! around a class's lock. That closes no circle, because under a class's lock LOCK is only tried.
 //! `Documentation/locking.rst` has the rules and the races they are for.
 
 #[path = "rust/front/mod.rs"]

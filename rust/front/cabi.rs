@@ -24,12 +24,12 @@ use kernel::{
     str::CStr,
 };
 
-/// As signed numbers, kernel addresses are at most this; errors (`MAX_ERRNO` is 4095), 0 and user addresses
-/// are greater.
+/// As signed numbers, kernel addresses are at most this; errors (`MAX_ERRNO` is 4095), 0 and user
+/// addresses are greater.
 const LAST_ADDRESS: isize = -4096;
 
-/// The handle behind a number; `None` for 0, error pointers and, with a warning, for what cannot be a
-/// handle.
+/// The handle behind a number; `None` for 0, error pointers and, with a warning, for what cannot be
+/// a handle.
 ///
 /// # Safety
 ///
@@ -66,8 +66,8 @@ fn misaligned() {
 ///
 /// # Safety
 ///
-/// `pool` must come from [`zsrs_create_pool`] or [`zsrs_create_evictable_pool`], and not be destroyed while
-/// the result is used.
+/// `pool` must come from [`zsrs_create_pool`] or [`zsrs_create_evictable_pool`], and not be
+/// destroyed while the result is used.
 #[inline(always)]
 unsafe fn instance_from_raw(pool: *mut c_void) -> &'static Instance {
     // SAFETY: A live `Instance`, by this function's contract.
@@ -115,8 +115,8 @@ unsafe fn create_pool(name: *const c_char, handler: Option<Handler>) -> *mut c_v
 ///
 /// # Safety
 ///
-/// `name` must be NUL-terminated, or null. `evict` must be null, or a function that may be called with
-/// `private` until the pool is destroyed, from several tasks at once.
+/// `name` must be NUL-terminated, or null. `evict` must be null, or a function that may be called
+/// with `private` until the pool is destroyed, from several tasks at once.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_create_evictable_pool(
     name: *const c_char,
@@ -178,8 +178,8 @@ pub(crate) unsafe extern "C" fn zsrs_shrink(
 ///
 /// # Safety
 ///
-/// `pool` must be null, or come from [`zsrs_create_pool`] or [`zsrs_create_evictable_pool`] and not be used
-/// any more.
+/// `pool` must be null, or come from [`zsrs_create_pool`] or [`zsrs_create_evictable_pool`] and not
+/// be used any more.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_destroy_pool(pool: *mut c_void) {
     if !pool.is_null() {
@@ -218,7 +218,8 @@ fn error_value(error: Error) -> c_ulong {
 ///
 /// # Safety
 ///
-/// `pool` must be live; `handle` 0, an error, or from [`zsrs_malloc`] of that pool, and not freed since.
+/// `pool` must be live; `handle` 0, an error, or from [`zsrs_malloc`] of that pool, and not freed
+/// since.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_free(pool: *mut c_void, handle: c_ulong) {
     // SAFETY: A live object's handle or none, by this function's contract.
@@ -232,7 +233,8 @@ pub(crate) unsafe extern "C" fn zsrs_free(pool: *mut c_void, handle: c_ulong) {
 ///
 /// # Safety
 ///
-/// `pool` must be live; `handle` 0, an error, or from [`zsrs_malloc`] of that pool, and not freed since.
+/// `pool` must be live; `handle` 0, an error, or from [`zsrs_malloc`] of that pool, and not freed
+/// since.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_map_object(
     pool: *mut c_void,
@@ -252,7 +254,8 @@ pub(crate) unsafe extern "C" fn zsrs_map_object(
 ///
 /// # Safety
 ///
-/// `pool` must be live; `handle` 0, an error, or from [`zsrs_malloc`] of that pool, and not freed since. The caller has mapped it.
+/// `pool` must be live; `handle` 0, an error, or from [`zsrs_malloc`] of that pool, and not freed
+/// since. The caller has mapped it.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn zsrs_unmap_object(pool: *mut c_void, handle: c_ulong) {
     // SAFETY: A live object's handle or none, by this function's contract.

@@ -148,7 +148,8 @@ impl OwnedPool {
 impl Drop for OwnedPool {
     fn drop(&mut self) {
         if !self.0.close() {
-            // As it is, with the objects that were never freed: their pages may still be asked to move.
+            // As it is, with the objects that were never freed: their pages may still be asked to
+            // move.
             keep_loaded(&crate::THIS_MODULE);
             return;
         }

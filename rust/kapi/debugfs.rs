@@ -25,7 +25,8 @@ impl fmt::Write for SeqFile {
 
 /// Something whose state can be read as text.
 pub(crate) trait Show: Sync {
-    /// Bytes of the text. If there are more it is written several times, each time to a larger buffer.
+    /// Bytes of the text. If there are more it is written several times, each time to a larger
+    /// buffer.
     const BYTES: usize = PAGE_SIZE;
 
     /// Writes the text. May sleep.

@@ -25,7 +25,8 @@ static OFFSET: AtomicUsize = AtomicUsize::new(0);
 ///
 /// `ENOMEM`.
 pub(crate) fn init() -> Result {
-    // Memory that there is: arm64's need not begin at 0, and its `__va()` is wrong for what is below.
+    // Memory that there is: arm64's need not begin at 0, and its `__va()` is wrong for what is
+    // below.
     let page = page_alloc::get(Gfp::KERNEL).ok_or(ENOMEM)?;
     // SAFETY: An address in the direct map.
     let phys = unsafe { bindings::virt_to_phys(page.as_ptr().cast()) };

@@ -27,15 +27,15 @@ impl Gfp {
         self.0
     }
 
-    /// The same for memory that is addressed all the time and cannot move: handle words, descriptors
-    /// of zspages.
+    /// The same for memory that is addressed all the time and cannot move: handle words,
+    /// descriptors of zspages.
     #[inline(always)]
     pub(crate) const fn for_metadata(self) -> Self {
         Self(self.0 & !(bindings::__GFP_HIGHMEM | bindings::__GFP_MOVABLE))
     }
 
-    /// The same for a block of pages that is nice to have: takes what is free, and wakes nobody. The block
-    /// can be split.
+    /// The same for a block of pages that is nice to have: takes what is free, and wakes nobody.
+    /// The block can be split.
     #[inline(always)]
     pub(crate) const fn if_free(self) -> Self {
         Self((self.0 & !(bindings::GFP_EAGER | bindings::__GFP_COMP)) | bindings::GFP_MEEK)

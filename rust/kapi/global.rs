@@ -62,7 +62,8 @@ impl<T: Sync + 'static> Drop for Published<T> {
     }
 }
 
-/// Keeps the module loaded for good, because what cannot be freed refers to it. By who may call into it.
+/// Keeps the module loaded for good, because what cannot be freed refers to it. By who may call
+/// into it.
 #[cold]
 pub(crate) fn keep_loaded(module: &ThisModule) {
     // SAFETY: The module lives: it is called into.
@@ -81,6 +82,7 @@ pub(crate) fn chain() -> u32 {
 /// once.
 pub(crate) fn background_compaction() -> bool {
     let parameter = core::ptr::addr_of!(bindings::zsrs_background_compaction);
-    // SAFETY: A C variable that is always `true` or `false`. Volatile, since it may be written meanwhile.
+    // SAFETY: A C variable that is always `true` or `false`. Volatile, since it may be written
+    // meanwhile.
     unsafe { parameter.read_volatile() }
 }

@@ -2,8 +2,8 @@
 
 //! Page descriptors and the memory that they stand for (`<asm-generic/memory_model.h>`).
 //!
-//! With VMEMMAP the descriptors are an array, and all of this is arithmetic on its start. Without, the
-//! C side knows.
+//! With VMEMMAP the descriptors are an array, and all of this is arithmetic on its start. Without,
+//! the C side knows.
 
 use super::bindings;
 

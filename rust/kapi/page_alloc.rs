@@ -16,8 +16,8 @@ pub(crate) type Page = bindings::page;
 /// Fills `pages`, or leaves nothing allocated and returns false. All entries are null before.
 ///
 /// The bulk allocator hands out fewer pages than asked for whenever that is easier, at least one
-/// unless there is no memory; what it hands out at once is often physically adjacent. It does not know
-/// of the memory policy of a task that has one. Sleeps only if `gfp` allows it.
+/// unless there is no memory; what it hands out at once is often physically adjacent. It does not
+/// know of the memory policy of a task that has one. Sleeps only if `gfp` allows it.
 pub(crate) fn fill(gfp: Gfp, pages: &mut [*mut Page]) -> bool {
     let gfp = gfp.as_raw();
     let filled = if task::has_memory_policy() {
@@ -52,8 +52,8 @@ fn fill_in_bulk(gfp: bindings::gfp_t, pages: &mut [*mut Page]) -> bool {
     }
 }
 
-/// [`fill`] page by page, where the task's memory policy says. If it returns false, some of the pages may be
-/// allocated.
+/// [`fill`] page by page, where the task's memory policy says. If it returns false, some of the
+/// pages may be allocated.
 #[cold]
 fn fill_singly(gfp: bindings::gfp_t, pages: &mut [*mut Page]) -> bool {
     pages.iter_mut().all(|page| {
@@ -63,8 +63,8 @@ fn fill_singly(gfp: bindings::gfp_t, pages: &mut [*mut Page]) -> bool {
     })
 }
 
-/// Fills `pages` with pages that are physically adjacent, if there are such without any effort; else
-/// leaves nothing allocated and returns false. The pages are as those of [`fill`].
+/// Fills `pages` with pages that are physically adjacent, if there are such without any effort;
+/// else leaves nothing allocated and returns false. The pages are as those of [`fill`].
 pub(crate) fn fill_adjacent(gfp: Gfp, pages: &mut [*mut Page]) -> bool {
     let block = pages.len().next_power_of_two();
     let order = block.trailing_zeros();
@@ -119,8 +119,8 @@ pub(crate) struct PageRun {
 }
 
 impl PageRun {
-    /// Allocates pages for `bytes`, if there are such without much effort. Contents are undefined. May
-    /// sleep.
+    /// Allocates pages for `bytes`, if there are such without much effort. Contents are undefined.
+    /// May sleep.
     pub(crate) fn alloc(bytes: usize) -> Option<Self> {
         let gfp = Gfp::KERNEL.without_effort().as_raw();
         // SAFETY: Any size and flags may be passed, `__GFP_COMP` excepted.

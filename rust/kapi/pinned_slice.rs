@@ -21,8 +21,8 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `ptr` is where `_memory` begins, which has room for at least `len` values, of which all `len` are
-/// initialised.
+/// `ptr` is where `_memory` begins, which has room for at least `len` values, of which all `len`
+/// are initialised.
 pub(crate) struct PinnedSlice<T> {
     /// The values.
     ptr: NonNull<T>,

@@ -80,8 +80,8 @@ pub(crate) fn enable() {
     }
 }
 
-/// The bits of the preemption count that `in_interrupt()` looks at. On PREEMPT_RT the count of disabled soft
-/// interrupts is elsewhere.
+/// The bits of the preemption count that `in_interrupt()` looks at. On PREEMPT_RT the count of
+/// disabled soft interrupts is elsewhere.
 #[cfg(not(CONFIG_PREEMPT_RT))]
 const INTERRUPTS: u32 = bindings::INTERRUPT_BITS;
 
@@ -93,20 +93,26 @@ pub(crate) fn in_interrupt() -> bool {
         preempt_count() & INTERRUPTS != 0
     }
     #[cfg(CONFIG_PREEMPT_RT)]
-    // SAFETY: Reads counts of the current task.
-    unsafe {
-        bindings::zsrs_in_interrupt()
+    {
+        // SAFETY: Reads counts of the current task.
+        unsafe { bindings::zsrs_in_interrupt() }
     }
 }
 
-/// Reads this CPU's copy of a variable of the kernel's, as the C macros do: in one instruction. Where
-/// there is only one CPU it has no copies.
+/// Reads this CPU's copy of a variable of the kernel's, as the C macros do: in one instruction.
+/// Where there is only one CPU it has no copies.
 #[cfg(all(CONFIG_X86_64, CONFIG_SMP, not(CONFIG_UML)))]
 macro_rules! read_this_cpu {
     ($operand:literal, $variable:literal) => {{
         let value;
         // SAFETY: A variable that every CPU has a copy of. Nothing is written.
-        unsafe { core::arch::asm!(concat!("mov ", $operand, ", gs:[rip + ", $variable, "]"), out(reg) value, options(nostack, preserves_flags, readonly)) };
+        unsafe {
+            core::arch::asm!(
+                concat!("mov ", $operand, ", gs:[rip + ", $variable, "]"),
+                out(reg) value,
+                options(nostack, preserves_flags, readonly),
+            )
+        };
         value
     }};
 }
@@ -121,9 +127,9 @@ fn preempt_count() -> u32 {
         read_this_cpu!("{:e}", "pcpu_hot + 8")
     }
     #[cfg(not(all(CONFIG_X86_64, CONFIG_SMP, not(CONFIG_UML))))]
-    // SAFETY: Reads a count of the current task.
-    unsafe {
-        bindings::zsrs_preempt_count()
+    {
+        // SAFETY: Reads a count of the current task.
+        unsafe { bindings::zsrs_preempt_count() }
     }
 }
 
@@ -136,9 +142,9 @@ pub(super) fn cpu_offset() -> usize {
         read_this_cpu!("{}", "this_cpu_off")
     }
     #[cfg(not(all(CONFIG_X86_64, CONFIG_SMP, not(CONFIG_UML))))]
-    // SAFETY: Reads a constant of the current CPU.
-    unsafe {
-        bindings::my_cpu_offset()
+    {
+        // SAFETY: Reads a constant of the current CPU.
+        unsafe { bindings::my_cpu_offset() }
     }
 }
 

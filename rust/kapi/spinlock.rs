@@ -3,8 +3,8 @@
 //! Spinlocks that are taken on hot paths (`<linux/spinlock.h>`).
 //!
 //! The kernel crate's [`Lock`] with a backend that calls what the C macros do, where that is a
-//! function: those of the crate's own `SpinLock` are two calls farther away in 6.12. Lockdep sees no
-//! difference.
+//! function: those of the crate's own `SpinLock` are two calls farther away in 6.12. Lockdep sees
+//! no difference.
 
 use super::bindings;
 #[cfg(all(CONFIG_SMP, not(CONFIG_INLINE_SPIN_LOCK), not(CONFIG_PREEMPT_RT)))]
@@ -44,7 +44,8 @@ unsafe impl Backend for Spin {
 
     #[inline(always)]
     unsafe fn lock(ptr: *mut Self::State) {
-        // SAFETY: `ptr` is an initialised lock, by the trait's contract; it begins with the raw one.
+        // SAFETY: `ptr` is an initialised lock, by the trait's contract; it begins with the raw
+        // one.
         unsafe { spin_lock(ptr.cast()) }
     }
 
@@ -67,8 +68,8 @@ macro_rules! new_spinlock {
 }
 pub(crate) use new_spinlock;
 
-/// Lock classes for locks that are taken one within another in the order of their numbers; and one for
-/// all numbers above these.
+/// Lock classes for locks that are taken one within another in the order of their numbers; and one
+/// for all numbers above these.
 pub(crate) struct OrderedLocks<const N: usize>([LockClassKey; N], LockClassKey);
 
 impl<const N: usize> OrderedLocks<N> {

@@ -58,13 +58,13 @@ impl<T: Run> Work<T> {
         })
     }
 
-    /// Suggests that `target` should run, at next to no cost if it is going to. Any context. It does in
-    /// the next tick, or after `many` suggestions; some that are made while it begins to run may be
-    /// missed.
+    /// Suggests that `target` should run, at next to no cost if it is going to. Any context. It
+    /// does in the next tick, or after `many` suggestions; some that are made while it begins to
+    /// run may be missed.
     #[inline(always)]
     pub(crate) fn suggest(&'static self, target: &'static T, many: impl FnOnce() -> NonZeroU32) {
-        // Relaxed, and not one operation: some that come at the same time may not count. If it begins to
-        // run in between, this undoes its 0: then it runs again when enough have come.
+        // Relaxed, and not one operation: some that come at the same time may not count. If it
+        // begins to run in between, this undoes its 0: then it runs again when enough have come.
         let left = self.left.load(Ordering::Relaxed);
         if left > 1 {
             self.left.store(left.wrapping_sub(1), Ordering::Relaxed);

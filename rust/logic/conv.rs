@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Integer conversions of `logic`: those that widen on all targets the kernel crate supports with this
-//! module (64 bit only: `Kbuild` refuses others), and `low_*`, which keep the low bits of a value that the
-//! caller has bounded.
+//! Integer conversions of `logic`: those that widen on all targets the kernel crate supports with
+//! this module (64 bit only: `Kbuild` refuses others), and `low_*`, which keep the low bits of a
+//! value that the caller has bounded.
 //!
 //! `as` is written here and in `rust/kapi/conv.rs` only.
 

@@ -19,10 +19,10 @@ use core::cell::Cell;
 ///
 /// # Invariants
 ///
-/// Slots at `bump` and above were never used; those below that are not allocated are on the list that
-/// starts at `head`. Unless [sealed](Self::seal): then `taken` is too large. `last` is the last slot
-/// whose pages are there, or, as long as none is, where the first would start. `head` is [`END`] or
-/// not beyond `last`, and `bump` not beyond the end of that slot.
+/// Slots at `bump` and above were never used; those below that are not allocated are on the list
+/// that starts at `head`. Unless [sealed](Self::seal): then `taken` is too large. `last` is the
+/// last slot whose pages are there, or, as long as none is, where the first would start. `head` is
+/// [`END`] or not beyond `last`, and `bump` not beyond the end of that slot.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Slots {
     /// First slot of the free list, or [`END`].
@@ -140,7 +140,8 @@ impl Slots {
     }
 
     /// Gives up the free list of a zspage of `class`, because it was overwritten. The zspage looks
-    /// full until objects are freed, and never empty again, so what is left of it stays where it is.
+    /// full until objects are freed, and never empty again, so what is left of it stays where it
+    /// is.
     pub fn seal(&self, class: &Geometry) {
         self.head.set(END);
         self.taken.set(class.objs);
@@ -163,8 +164,8 @@ impl Slots {
         self.link(start)
     }
 
-    /// Frees an allocated slot that is about to go, or to be [linked](Self::link). Returns the header
-    /// to write into it.
+    /// Frees an allocated slot that is about to go, or to be [linked](Self::link). Returns the
+    /// header to write into it.
     pub fn release_unlinked(&self) -> Header {
         self.taken.set(self.taken.get().wrapping_sub(1));
         Header::Free(END)
@@ -175,8 +176,8 @@ impl Slots {
         self.head.set(END);
     }
 
-    /// Puts the free slot at `start`, which is not on the list, there. Returns the header to write into
-    /// it.
+    /// Puts the free slot at `start`, which is not on the list, there. Returns the header to write
+    /// into it.
     #[inline(always)]
     pub fn link(&self, start: u16) -> Header {
         Header::Free(self.head.replace(start))

@@ -67,8 +67,8 @@ impl Group {
     }
 }
 
-/// The set of groups whose lists are not empty: saves walking the empty ones. Full zspages are on no
-/// list, so [`FULL`] is never in it.
+/// The set of groups whose lists are not empty: saves walking the empty ones. Full zspages are on
+/// no list, so [`FULL`] is never in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct GroupSet(u32);
 
@@ -96,8 +96,8 @@ impl GroupSet {
         Self::highest(self.0)
     }
 
-    /// The groups in the set with both objects and room, emptiest first: compaction moves from the first
-    /// and to the last.
+    /// The groups in the set with both objects and room, emptiest first: compaction moves from the
+    /// first and to the last.
     #[inline(always)]
     pub const fn partial(self) -> Groups {
         Groups(self.0 & !Self::bit(EMPTY))

@@ -117,8 +117,8 @@ impl Geometry {
         self.objs == other.objs && self.pages == other.pages
     }
 
-    /// Zspages may give up their last pages. Not those of very many slots: all their headers are looked
-    /// at for it under the class's lock.
+    /// Zspages may give up their last pages. Not those of very many slots: all their headers are
+    /// looked at for it under the class's lock.
     pub const fn can_shorten(&self) -> bool {
         self.pages > 1 && self.objs <= MOST_SHORTENED
     }
@@ -271,8 +271,8 @@ impl ClassTable {
         self.classes().get(u16_to_usize(number))
     }
 
-    /// The class number for an object of `size` bytes (header not included). `page_shift` is the one
-    /// that the table was made for, which callers know when they are compiled.
+    /// The class number for an object of `size` bytes (header not included). `page_shift` is the
+    /// one that the table was made for, which callers know when they are compiled.
     ///
     /// Sizes above the page size get the largest class, as `zs_lookup_class_index` has it.
     #[inline(always)]

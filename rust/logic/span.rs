@@ -65,8 +65,8 @@ pub fn first_offset(page_shift: u32, class: &Geometry, page: usize) -> usize {
     }
 }
 
-/// The slots that have a byte on one page, those begun on the page before included. In granules from
-/// the start of the chain.
+/// The slots that have a byte on one page, those begun on the page before included. In granules
+/// from the start of the chain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Overlap {
     /// Where the first of them starts; the others follow up to `end`.
@@ -78,8 +78,8 @@ pub struct Overlap {
 }
 
 impl Overlap {
-    /// The slots on page `page` of the chain. `first_offset` is what [`first_offset`] says of it; at
-    /// most the offset of the page's last byte, which stands for all above.
+    /// The slots on page `page` of the chain. `first_offset` is what [`first_offset`] says of it;
+    /// at most the offset of the page's last byte, which stands for all above.
     #[inline(always)]
     pub const fn of(page_shift: u32, class: &Geometry, page: usize, first_offset: usize) -> Self {
         let begin = low_start(page.wrapping_shl(page_shift.wrapping_sub(ADDR_SHIFT)));

@@ -46,8 +46,8 @@ impl ClassCount {
         self.slots(class).saturating_sub(self.inuse)
     }
 
-    /// Pages that would be left over if the objects were packed as tightly as they can be: into whole
-    /// zspages, and as many pages of one more as the rest needs, if it can be shortened.
+    /// Pages that would be left over if the objects were packed as tightly as they can be: into
+    /// whole zspages, and as many pages of one more as the rest needs, if it can be shortened.
     ///
     /// Never underflows, also when the counts were read at different moments.
     pub const fn can_compact(&self, page_shift: u32, class: &Geometry) -> usize {
@@ -70,9 +70,10 @@ impl ClassCount {
         self.pages(class).saturating_sub(needed)
     }
 
-    /// The class is sparse if it has fewer objects than this: a tenth of its slots is free, and that is
-    /// more than one and a quarter zspages have; with few zspages, than two pages have, if that is less.
-    /// Then it is worth while to compact it at once, rather than when memory runs short.
+    /// The class is sparse if it has fewer objects than this: a tenth of its slots is free, and
+    /// that is more than one and a quarter zspages have; with few zspages, than two pages have, if
+    /// that is less. Then it is worth while to compact it at once, rather than when memory runs
+    /// short.
     pub const fn sparse_below(&self, page_shift: u32, class: &Geometry) -> usize {
         let slots = self.slots(class);
         // A quarter more than a zspage, so that the next objects do not open one again.

@@ -12,8 +12,8 @@
 //! +---------------------------------------------+-----------+-----+-----+-----+
 //! ```
 //!
-//! Slots begin at multiples of 16. The contents of an object begin 8 bytes later, after its header, but
-//! those of a huge one, which has none, where its slot does: bit 12 tells them apart.
+//! Slots begin at multiples of 16. The contents of an object begin 8 bytes later, after its header,
+//! but those of a huge one, which has none, where its slot does: bit 12 tells them apart.
 //!
 //! A word that belongs to no object is DEAD and carries a 52-bit payload (a free-list link) in
 //! place of the address.
@@ -127,8 +127,8 @@ impl Word {
         low_u32((self.0 >> CLASS_SHIFT) & CLASS_MASK)
     }
 
-    /// The object fills a page and has no header. Never changes while the object lives; meaningless when
-    /// dead.
+    /// The object fills a page and has no header. Never changes while the object lives; meaningless
+    /// when dead.
     #[inline(always)]
     pub const fn is_huge(self) -> bool {
         self.0 & HEADER == 0
@@ -152,7 +152,8 @@ impl Word {
         self.0 & LOCK != 0
     }
 
-    /// Neither dead nor locked, and of class number `class`: an object of that class that nobody uses.
+    /// Neither dead nor locked, and of class number `class`: an object of that class that nobody
+    /// uses.
     #[inline(always)]
     pub const fn is_idle_in(self, class: u32) -> bool {
         let idle = u32_to_u64(class) << CLASS_SHIFT;

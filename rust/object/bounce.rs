@@ -24,8 +24,9 @@ use kernel::prelude::*;
 /// What a buffer is, to the slab allocator.
 type Buffer = MaybeUninit<[u8; PAGE_SIZE]>;
 
-/// One CPU's buffer. Fields other than `buffer` belong to the holder of the CPU's local lock; others look at
-/// `owner` and `task` only to find out whether to wait for it. So all accesses are Relaxed.
+/// One CPU's buffer. Fields other than `buffer` belong to the holder of the CPU's local lock;
+/// others look at `owner` and `task` only to find out whether to wait for it. So all accesses are
+/// Relaxed.
 struct Bounce {
     /// `PAGE_SIZE` bytes; null while the CPU is offline.
     buffer: AtomicPtr<u8>,
@@ -93,8 +94,8 @@ impl BounceBuffers {
     /// Puts the object at `word` into this CPU's buffer and returns it. The caller holds the
     /// word's LOCK, and no buffer: [`Self::is_busy`]. `None` if the CPU has no buffer.
     ///
-    /// The task stays on its CPU until [`Self::put`]. On PREEMPT_RT it waits for another one that uses the
-    /// buffer.
+    /// The task stays on its CPU until [`Self::put`]. On PREEMPT_RT it waits for another one that
+    /// uses the buffer.
     pub(crate) fn get(
         &self,
         handle: Handle,
@@ -137,10 +138,12 @@ impl BounceBuffers {
         online.count().wrapping_mul(PAGE_SIZE)
     }
 
-    /// This CPU's buffer is in use, and waiting for it would not help. With preemption off, or on PREEMPT_RT.
+    /// This CPU's buffer is in use, and waiting for it would not help. With preemption off, or on
+    /// PREEMPT_RT.
     pub(crate) fn is_busy(&self) -> bool {
         let bounce = self.0.current_cpu();
-        // On PREEMPT_RT only its own use keeps a task waiting for ever. Then it has not changed CPUs.
+        // On PREEMPT_RT only its own use keeps a task waiting for ever. Then it has not changed
+        // CPUs.
         let for_ever =
             !cfg!(CONFIG_PREEMPT_RT) || bounce.task.load(Ordering::Relaxed) == task::current_task();
         bounce.owner.load(Ordering::Relaxed) != 0 && for_ever

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The pages of one zspage: linked, allocated together and freed together, except for the last ones.
+//! The pages of one zspage: linked, allocated together and freed together, except for the last
+//! ones.
 
 use super::counted::{Come, Gone};
 #[cfg(CONFIG_COMPACTION)]
@@ -24,10 +25,11 @@ use core::{
 /// # Invariants
 ///
 /// `first` is the first of a chain of 1 to [`MAX_PAGES`] pages that are allocated, typed zsmalloc,
-/// counted in `NR_ZSPAGES`, and owned by this value; or, once they were freed, says that there are none.
+/// counted in `NR_ZSPAGES`, and owned by this value; or, once they were freed, says that there are
+/// none.
 pub(super) struct Chain {
-    /// The first page, and what the chain is like. Changes only under the owning class's lock, or by who
-    /// frees it and is the only one to know it.
+    /// The first page, and what the chain is like. Changes only under the owning class's lock, or
+    /// by who frees it and is the only one to know it.
     first: Cell<First>,
 }
 
@@ -150,9 +152,9 @@ impl Scatter {
 }
 
 impl Chain {
-    /// Allocates pages for these places (1 to [`MAX_PAGES`] of them) in a zspage, of a huge object or
-    /// not. Sleeps only if `gfp` allows it. Returns how many are physically adjacent to the one before,
-    /// too.
+    /// Allocates pages for these places (1 to [`MAX_PAGES`] of them) in a zspage, of a huge object
+    /// or not. Sleeps only if `gfp` allows it. Returns how many are physically adjacent to the one
+    /// before, too.
     ///
     /// `first_offset` tells where on each page the first object begins, in bytes.
     pub(super) fn alloc(
@@ -262,8 +264,8 @@ impl Chain {
         }
     }
 
-    /// Makes the pages from place `from` on movable with the operations of `T`. From then on they may
-    /// be replaced at any time that their class's lock is not held.
+    /// Makes the pages from place `from` on movable with the operations of `T`. From then on they
+    /// may be replaced at any time that their class's lock is not held.
     ///
     /// A page whose lock somebody has (memory failure may) stays unmovable.
     #[cfg(CONFIG_COMPACTION)]
@@ -288,9 +290,9 @@ impl Chain {
         zpdesc.place().checked_sub(1).map(|place| self.page(place))
     }
 
-    /// Puts `new` in the place of `old`, which is one of these pages and comes after `prev`, with all
-    /// that `old` holds. The class's lock is held, and the LOCK of every object that has a byte on the
-    /// page. Returns the page after.
+    /// Puts `new` in the place of `old`, which is one of these pages and comes after `prev`, with
+    /// all that `old` holds. The class's lock is held, and the LOCK of every object that has a byte
+    /// on the page. Returns the page after.
     #[cfg(CONFIG_COMPACTION)]
     #[inline(always)]
     pub(super) fn replace<'c, T: movable::Operations>(
@@ -301,8 +303,8 @@ impl Chain {
     ) -> Option<&'c Zpdesc> {
         new.take_over(old, movable::Table::<T>::OPS);
         let next = self.after(new);
-        // INVARIANT: `new` may have become the first page of the chain. It is no range any more, unless
-        // it was the only page.
+        // INVARIANT: `new` may have become the first page of the chain. It is no range any more,
+        // unless it was the only page.
         let was = self.first.get();
         let first = match prev {
             None => First::new(new, was.pages(), next.is_none(), was.is_huge()),
@@ -315,8 +317,8 @@ impl Chain {
         next
     }
 
-    /// Cuts the chain after its first `kept` pages; there is at least one on either side. Those cut off are
-    /// held, for good. The class's lock is held, too.
+    /// Cuts the chain after its first `kept` pages; there is at least one on either side. Those cut
+    /// off are held, for good. The class's lock is held, too.
     pub(super) fn split_off(&self, kept: usize) -> Option<Self> {
         let last = self.page(kept.checked_sub(1)?);
         let tail = last.next()?;
@@ -368,7 +370,8 @@ impl Chain {
         self.iter().skip(from).for_each(Zpdesc::let_go);
     }
 
-    /// From now on the pages, all held by [`Self::try_hold`], are never let go of: they are only freed.
+    /// From now on the pages, all held by [`Self::try_hold`], are never let go of: they are only
+    /// freed.
     #[inline(always)]
     pub(super) fn keep_held(&self) {
         self.first.set(self.first.get().held());
@@ -399,7 +402,8 @@ impl Chain {
                 // SAFETY: The chain was the only owner, by the invariant, and forgets the page.
                 unsafe { gone.add(zpdesc) };
             } else {
-                // SAFETY: The chain was the only owner of ours, by the invariant, and forgets the page.
+                // SAFETY: The chain was the only owner of ours, by the invariant, and forgets the
+                // page.
                 unsafe { Gone::put(zpdesc) };
             }
         }

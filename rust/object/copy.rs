@@ -10,14 +10,14 @@ use core::{
     ptr::{copy_nonoverlapping, NonNull},
 };
 
-/// The bytes of an object's contents, or of a buffer for them: in one range, or in two if the object lies
-/// in two separate pages.
+/// The bytes of an object's contents, or of a buffer for them: in one range, or in two if the
+/// object lies in two separate pages.
 ///
 /// # Invariants
 ///
-/// The bytes before `cut` lie at `head`, the others, up to `len`, at `tail`: in memory of ours that nobody
-/// else accesses meanwhile. The LOCK of the object's word is held, or no word leads there yet, or the
-/// buffer's lock is held.
+/// The bytes before `cut` lie at `head`, the others, up to `len`, at `tail`: in memory of ours that
+/// nobody else accesses meanwhile. The LOCK of the object's word is held, or no word leads there
+/// yet, or the buffer's lock is held.
 #[derive(Clone, Copy)]
 pub(super) struct Pieces {
     /// Where the first byte lies.
@@ -88,8 +88,8 @@ impl Pieces {
     fn copy_range(self, to: Self, bytes: Range<usize>) {
         let Range { start, end } = bytes;
         if start < end {
-            // SAFETY: Both have these bytes, and by the invariant nobody else accesses them. They do not
-            // overlap: slots and buffers are distinct.
+            // SAFETY: Both have these bytes, and by the invariant nobody else accesses them. They
+            // do not overlap: slots and buffers are distinct.
             unsafe { copy_nonoverlapping(self.at(start), to.at(start), end.wrapping_sub(start)) };
         }
     }

@@ -54,8 +54,8 @@ pub(super) struct Gone<'p>(Option<Run<'p>>);
 ///
 /// # Invariants
 ///
-/// `latest` is linked to `first`, over the other pages. They were frozen when they were retired: who gets a
-/// reference since finds pages that cannot be isolated, and leaves their links alone.
+/// `latest` is linked to `first`, over the other pages. They were frozen when they were retired:
+/// who gets a reference since finds pages that cannot be isolated, and leaves their links alone.
 struct Run<'p> {
     /// The first page.
     first: &'p Zpdesc,
@@ -75,7 +75,8 @@ impl<'p> Gone<'p> {
     ///
     /// # Safety
     ///
-    /// It is the caller's, was frozen when it was [retired](Zpdesc::retire), and nobody of ours uses it.
+    /// It is the caller's, was frozen when it was [retired](Zpdesc::retire), and nobody of ours
+    /// uses it.
     #[inline(always)]
     pub(super) unsafe fn add(&mut self, zpdesc: &'p Zpdesc) {
         match &mut self.0 {
@@ -96,7 +97,8 @@ impl<'p> Gone<'p> {
         }
     }
 
-    /// Tells the zone, before the pages are given back: one that has no pages any more may be taken away.
+    /// Tells the zone, before the pages are given back: one that has no pages any more may be taken
+    /// away.
     fn flush(&mut self) {
         if let Some(run) = self.0.take() {
             run.first.zone().add_zspages(run.pages.wrapping_neg());
@@ -105,7 +107,8 @@ impl<'p> Gone<'p> {
         }
     }
 
-    /// Gives back one page at once. Somebody else may have a reference to it, and have it on a list.
+    /// Gives back one page at once. Somebody else may have a reference to it, and have it on a
+    /// list.
     ///
     /// # Safety
     ///

@@ -113,8 +113,8 @@ impl Handle {
         }
     }
 
-    /// Takes the word's LOCK if that is all it takes to use the object: nobody has it, and the object
-    /// can be addressed where it lies. For mappers, as [`Self::lock`].
+    /// Takes the word's LOCK if that is all it takes to use the object: nobody has it, and the
+    /// object can be addressed where it lies. For mappers, as [`Self::lock`].
     #[inline(always)]
     pub(crate) fn try_lock_direct(self) -> Option<Word> {
         let word = self.peek();

@@ -39,8 +39,8 @@ pub(super) trait Listed: Sized {
 /// # Invariants
 ///
 /// The values on it live until they are taken off. While there is one the list is not moved, and
-/// reached through shared references only: values lead to it too. Whoever has it holds the lock that
-/// guards the places of its values.
+/// reached through shared references only: values lead to it too. Whoever has it holds the lock
+/// that guards the places of its values.
 pub(super) struct List<T>(Link<T>);
 
 // SAFETY: It is reached under the lock that guards it, and so are the places of its values.

@@ -25,14 +25,14 @@ pub(crate) struct Isolated<Owner>(NonNull<Zspage<Owner>>);
 
 /// The zspages of a size class, by fullness.
 ///
-/// Full ones are on no list: nobody looks for one, and with many of them their neighbours there would be
-/// two cold cache lines for each free.
+/// Full ones are on no list: nobody looks for one, and with many of them their neighbours there
+/// would be two cold cache lines for each free.
 ///
 /// # Invariants
 ///
-/// Every zspage is on the list of its `group`, unless that is [`FULL`]: those that are full, or under
-/// reclaim, are on none. `filled` has the groups whose lists are not empty. `short` is the one zspage that
-/// lacks pages, if there is one; `leaving` is false if there is none.
+/// Every zspage is on the list of its `group`, unless that is [`FULL`]: those that are full, or
+/// under reclaim, are on none. `filled` has the groups whose lists are not empty. `short` is the
+/// one zspage that lacks pages, if there is one; `leaving` is false if there is none.
 pub(crate) struct ZspageLists<Owner> {
     /// A list for each group. That of [`FULL`] stays empty.
     lists: [List<Zspage<Owner>>; NR_GROUPS],
@@ -64,7 +64,8 @@ impl<Owner: Sync> ZspageLists<Owner> {
         self.filled.get()
     }
 
-    /// Zspages in a group, other than the full ones, if there are no more than `most`. Looks at each.
+    /// Zspages in a group, other than the full ones, if there are no more than `most`. Looks at
+    /// each.
     pub(crate) fn count(&self, group: Group, most: usize) -> Option<usize> {
         let found = self.group(group).take(most.saturating_add(1)).count();
         (found <= most).then_some(found)
@@ -98,14 +99,15 @@ impl<Owner: Sync> ZspageLists<Owner> {
         self.of_group(group).iter()
     }
 
-    /// The fullest zspage with objects and room that is not `other`: where compaction moves to. Not one
-    /// that objects are [leaving](Self::set_leaving).
+    /// The fullest zspage with objects and room that is not `other`: where compaction moves to. Not
+    /// one that objects are [leaving](Self::set_leaving).
     #[inline(never)]
     pub(crate) fn fullest_but(&self, other: &Zspage<Owner>) -> Option<&Zspage<Owner>> {
         self.fullest_that(|zspage| !core::ptr::eq(zspage, other))
     }
 
-    /// The fullest zspage with objects and room. Not one that objects are [leaving](Self::set_leaving).
+    /// The fullest zspage with objects and room. Not one that objects are
+    /// [leaving](Self::set_leaving).
     pub(crate) fn fullest(&self) -> Option<&Zspage<Owner>> {
         self.fullest_that(|_| true)
     }
@@ -129,8 +131,9 @@ impl<Owner: Sync> ZspageLists<Owner> {
         self.leaving.get() && self.short.get() == Some(NonNull::from(zspage))
     }
 
-    /// Whether objects of the zspage that lacks pages are moving to others, in several steps: then none move
-    /// there in between. It counts as fuller than it is, so others would be emptied into it.
+    /// Whether objects of the zspage that lacks pages are moving to others, in several steps: then
+    /// none move there in between. It counts as fuller than it is, so others would be emptied into
+    /// it.
     pub(crate) fn set_leaving(&self, leaving: bool) {
         // INVARIANT: never if there is none.
         self.leaving.set(leaving && self.short.get().is_some());
@@ -166,8 +169,8 @@ impl<Owner: Sync> ZspageLists<Owner> {
         (u8::try_from(pages).unwrap_or(0), short.slots().missing())
     }
 
-    /// The zspage that may give up its last pages: the one that has already, or else the emptiest with
-    /// objects and room.
+    /// The zspage that may give up its last pages: the one that has already, or else the emptiest
+    /// with objects and room.
     pub(crate) fn shrinkable(&self) -> Option<&Zspage<Owner>> {
         if self.short.get().is_some() {
             // An empty one is only waiting to be freed.
@@ -176,8 +179,8 @@ impl<Owner: Sync> ZspageLists<Owner> {
         self.first(self.filled.get().partial().next()?)
     }
 
-    /// Takes its last pages from a zspage, unless there is an object on them, or another zspage lacks
-    /// pages.
+    /// Takes its last pages from a zspage, unless there is an object on them, or another zspage
+    /// lacks pages.
     pub(crate) fn cut(&self, tail: HeldTail<'_, Owner>, class: &Geometry) -> Option<Tail> {
         let zspage = tail.zspage();
         let raw = NonNull::from(zspage);
@@ -228,7 +231,8 @@ impl<Owner: Sync> ZspageLists<Owner> {
         }
     }
 
-    /// Moves a zspage to `group`, which its number of objects now belongs to, and which is not [`FULL`].
+    /// Moves a zspage to `group`, which its number of objects now belongs to, and which is not
+    /// [`FULL`].
     #[inline(always)]
     pub(crate) fn move_to(&self, group: Group, zspage: &Zspage<Owner>) {
         if group != zspage.group().get() {

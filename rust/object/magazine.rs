@@ -82,8 +82,9 @@ impl<const WORDS: usize> Batch<WORDS> {
     }
 }
 
-/// A CPU's free units. Changed only by that CPU, with preemption off, or when it is gone; interrupts do not
-/// come here. So all accesses are Relaxed: who sees another CPU's only counts, and CPU hotplug orders the rest.
+/// A CPU's free units. Changed only by that CPU, with preemption off, or when it is gone;
+/// interrupts do not come here. So all accesses are Relaxed: who sees another CPU's only counts,
+/// and CPU hotplug orders the rest.
 pub(super) struct Magazine<const WORDS: usize> {
     /// How many units there are.
     len: AtomicUsize,
@@ -112,7 +113,8 @@ impl<const WORDS: usize> Magazine<WORDS> {
         let len = self.len.load(Ordering::Relaxed).wrapping_sub(1);
         let unit = NonNull::new(self.units.get(len)?.load(Ordering::Relaxed))?;
         self.len.store(len, Ordering::Relaxed);
-        // SAFETY: Free units are put here by `push` only, and taken once: only one CPU at a time comes here.
+        // SAFETY: Free units are put here by `push` only, and taken once: only one CPU at a time
+        // comes here.
         Some(unsafe { FreeUnit::from_raw(unit) })
     }
 

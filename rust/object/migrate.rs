@@ -10,9 +10,9 @@ use kernel::prelude::*;
 
 /// An owner of zspages whose pages may be replaced.
 pub(crate) trait Migrate: Sync + Sized + 'static {
-    /// Moves all that lies on `old`, a page of `zspage`, to the unused page `new`, and puts `new` in
-    /// its place. Both pages are locked. May sleep; `may_wait` tells whether to wait a moment for
-    /// users of objects there.
+    /// Moves all that lies on `old`, a page of `zspage`, to the unused page `new`, and puts `new`
+    /// in its place. Both pages are locked. May sleep; `may_wait` tells whether to wait a moment
+    /// for users of objects there.
     ///
     /// # Errors
     ///

@@ -3,10 +3,10 @@
 //! The few unsafe primitives on object memory.
 //!
 //! Handle words, object headers, copies, mapped objects, and the zspages that hold them. Safe
-//! functions here rest on invariants of the types, and on the rules of `Documentation/locking.rst`, some of
-//! which no type can state: that a header leads to its object's word, say, or who has a word's LOCK.
-//! `rust/pool`, which is all policy, needs no `unsafe` of its own, but has to keep these rules: for memory
-//! safety the two are to be read together.
+//! functions here rest on invariants of the types, and on the rules of `Documentation/locking.rst`,
+//! some of which no type can state: that a header leads to its object's word, say, or who has a
+//! word's LOCK. `rust/pool`, which is all policy, needs no `unsafe` of its own, but has to keep
+//! these rules: for memory safety the two are to be read together.
 
 pub(crate) mod bounce;
 mod chain;

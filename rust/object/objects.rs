@@ -31,8 +31,8 @@ pub(crate) struct Found<'g> {
 }
 
 impl Found<'_> {
-    /// Copies its contents, which are in a slot of `size` bytes, to a slot of `room` bytes, which are no
-    /// fewer. Neither is huge.
+    /// Copies its contents, which are in a slot of `size` bytes, to a slot of `room` bytes, which
+    /// are no fewer. Neither is huge.
     ///
     /// The caller holds the object's LOCK, and the classes' locks.
     #[inline(always)]
@@ -103,9 +103,10 @@ impl<Owner: Sync> Zspage<Owner> {
 ///
 /// # Invariants
 ///
-/// The header of the next slot lies at the address `next`, on the page of `zpdesc`, if that is below
-/// `stop`. Otherwise the slot begins on the next page, if `next` is below the end there. A zspage whose
-/// pages are one range is seen as one page. A huge object's header is in the page's descriptor.
+/// The header of the next slot lies at the address `next`, on the page of `zpdesc`, if that is
+/// below `stop`. Otherwise the slot begins on the next page, if `next` is below the end there. A
+/// zspage whose pages are one range is seen as one page. A huge object's header is in the page's
+/// descriptor.
 #[derive(Clone)]
 pub(crate) struct Objects<'g> {
     /// Slot size in bytes.

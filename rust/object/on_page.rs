@@ -16,8 +16,8 @@ use crate::zpdesc_rs::{are_adjacent, Zpdesc, PAGE_SHIFT, PAGE_SIZE};
 ///
 /// # Invariants
 ///
-/// The headers of their slots, and of free slots between them, lie at the addresses `before`, unless
-/// that is 0, and `first` and every `size` bytes from there, below `end`.
+/// The headers of their slots, and of free slots between them, lie at the addresses `before`,
+/// unless that is 0, and `first` and every `size` bytes from there, below `end`.
 #[derive(Clone)]
 pub(crate) struct ObjectsOn<'g> {
     /// Header of the slot that begins on the page before and ends on this one.
@@ -93,8 +93,9 @@ impl<'g> ObjectsOn<'g> {
         Self::at(self.before)
     }
 
-    /// Calls `visit` with each object whose header lies at `header`, and every `size` bytes from there
-    /// below `end`, until that returns false. Returns the address after the last, if it never did.
+    /// Calls `visit` with each object whose header lies at `header`, and every `size` bytes from
+    /// there below `end`, until that returns false. Returns the address after the last, if it never
+    /// did.
     #[inline(always)]
     fn walk(
         &self,
@@ -119,8 +120,8 @@ impl<'g> ObjectsOn<'g> {
             && self.walk(self.first, self.end, visit).is_some()
     }
 
-    /// Puts `new` in the place of the page `old`, with all that it holds, writes the words that this
-    /// changes, and releases their LOCK. The LOCK of all the objects is held.
+    /// Puts `new` in the place of the page `old`, with all that it holds, writes the words that
+    /// this changes, and releases their LOCK. The LOCK of all the objects is held.
     #[inline(always)]
     pub(crate) fn follow<Owner: Migrate>(
         &self,

@@ -100,8 +100,8 @@ impl SlotHeader<'_> {
 ///
 /// # Invariants
 ///
-/// The slot begins at the address in `place` and belongs to the zspage that the page there does; headers
-/// never span pages (slot sizes are multiples of 16 bytes).
+/// The slot begins at the address in `place` and belongs to the zspage that the page there does;
+/// headers never span pages (slot sizes are multiples of 16 bytes).
 #[derive(Clone, Copy)]
 pub(crate) struct Slot<'g> {
     /// Physical address of its first byte, with [`SPLIT`]: the value fits in two registers.
@@ -163,8 +163,8 @@ impl Slot<'_> {
         word.moved(self.phys(), self.is_split())
     }
 
-    /// The contents of the object in this slot of `size` bytes or more, not of a huge one: the first
-    /// `size` bytes of the slot, with the header.
+    /// The contents of the object in this slot of `size` bytes or more, not of a huge one: the
+    /// first `size` bytes of the slot, with the header.
     #[inline(always)]
     pub(super) fn contents(self, size: usize) -> Option<Pieces> {
         let len = size.checked_sub(HEADER_SIZE)?;
@@ -173,8 +173,8 @@ impl Slot<'_> {
             // SAFETY: The slot is one range of our pages, by the invariant.
             return Some(unsafe { Pieces::one(start, len) });
         }
-        // Up to the end of the page, which no header is at: slots begin at multiples of 16 bytes. What
-        // lies in a larger slot may end before.
+        // Up to the end of the page, which no header is at: slots begin at multiples of 16 bytes.
+        // What lies in a larger slot may end before.
         let first = len.min(self.header.contents().wrapping_neg() & (PAGE_SIZE - 1));
         // SAFETY: It begins on a page of ours, by the invariant.
         let second = unsafe { Zpdesc::from_phys(self.phys()) }.next()?.address();
@@ -184,8 +184,8 @@ impl Slot<'_> {
         Some(unsafe { head.and(second, len.wrapping_sub(first)) })
     }
 
-    /// Copies an object into this slot of `room` bytes. `from` is the header of the slot that it is in,
-    /// of `size` bytes, no more than `room`, and `split` or not. Neither slot is huge.
+    /// Copies an object into this slot of `room` bytes. `from` is the header of the slot that it is
+    /// in, of `size` bytes, no more than `room`, and `split` or not. Neither slot is huge.
     ///
     /// The caller holds the object's LOCK, and the classes' locks.
     #[inline(always)]
@@ -199,8 +199,8 @@ impl Slot<'_> {
             ptr_at::<u8>(from.contents()),
             ptr_at::<u8>(self.header.contents()),
         );
-        // SAFETY: Each slot is one range of our pages, by the invariant, and they are distinct. Nobody
-        // else uses the object, and none has the other slot yet.
+        // SAFETY: Each slot is one range of our pages, by the invariant, and they are distinct.
+        // Nobody else uses the object, and none has the other slot yet.
         unsafe { copy_nonoverlapping(from, to, len) };
     }
 

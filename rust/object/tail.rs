@@ -35,8 +35,8 @@ impl Extension {
     }
 }
 
-/// The last pages of a zspage, held: nobody isolates or replaces them. Its class's lock is held, too.
-/// Dropping it lets go of the pages.
+/// The last pages of a zspage, held: nobody isolates or replaces them. Its class's lock is held,
+/// too. Dropping it lets go of the pages.
 pub(crate) struct HeldTail<'g, Owner> {
     /// The zspage.
     zspage: &'g Zspage<Owner>,
@@ -45,8 +45,8 @@ pub(crate) struct HeldTail<'g, Owner> {
 }
 
 impl<'g, Owner: Sync> HeldTail<'g, Owner> {
-    /// Holds the pages of `zspage` after the first `kept`, of which there is one at least. `None` if
-    /// there are no such pages, or somebody has one of them locked.
+    /// Holds the pages of `zspage` after the first `kept`, of which there is one at least. `None`
+    /// if there are no such pages, or somebody has one of them locked.
     pub(crate) fn new(zspage: &'g Zspage<Owner>, kept: usize) -> Option<Self> {
         let some = (1..zspage.pages()).contains(&kept);
         let held = some && zspage.chain().try_hold(kept).is_ok();
@@ -59,8 +59,8 @@ impl<'g, Owner: Sync> HeldTail<'g, Owner> {
         self.zspage
     }
 
-    /// Takes the pages from the zspage, unless there is an object on them. No free slot there is on the
-    /// free list.
+    /// Takes the pages from the zspage, unless there is an object on them. No free slot there is on
+    /// the free list.
     pub(super) fn cut(self, class: &Geometry) -> Option<Tail> {
         let zspage = self.zspage;
         let kept = class.slots_on(PAGE_SHIFT, self.from);

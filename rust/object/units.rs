@@ -7,8 +7,8 @@
 //! atomic operation. Magazines are refilled from and spilled to the depot, a batch at a time. A
 //! page all of whose units are back in the depot goes back to the kernel.
 //!
-//! The first word of a unit in the depot is DEAD, or 0 if it was never used. Nothing here is called under
-//! a class's lock.
+//! The first word of a unit in the depot is DEAD, or 0 if it was never used. Nothing here is called
+//! under a class's lock.
 
 use super::{
     list::{List, Listed, Place},
@@ -58,7 +58,8 @@ impl<const WORDS: usize> FreeUnit<WORDS> {
     ///
     /// # Safety
     ///
-    /// The word must come from [`Self::into_raw`], of a unit of that size that is not used any more.
+    /// The word must come from [`Self::into_raw`], of a unit of that size that is not used any
+    /// more.
     #[inline(always)]
     pub(super) unsafe fn from_raw(first: NonNull<AtomicU64>) -> Self {
         // INVARIANT: the caller's promise.
@@ -91,8 +92,8 @@ const HEADER_WORDS: usize = 4;
 ///
 /// # Invariants
 ///
-/// Free units below `bump` are linked from `head` by index, through the payloads of their first words;
-/// units at `bump` and above were never used. All fields are guarded by the depot's lock.
+/// Free units below `bump` are linked from `head` by index, through the payloads of their first
+/// words; units at `bump` and above were never used. All fields are guarded by the depot's lock.
 #[repr(C)]
 struct UnitPage<const WORDS: usize> {
     /// Its place on the depot's list of pages with free units.

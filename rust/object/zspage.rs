@@ -2,10 +2,10 @@
 
 //! Zspages: chains of pages with the slots of one size class.
 //!
-//! A zspage begins as a [`ZspageBox`], which nobody else knows. Then it is its class's, its `Owner`,
-//! whose lock guards all fields; they are cells, so `&Zspage` cannot leave the task that holds the
-//! lock. It is on a list of the class, unless it is full or under reclaim. It ends as [`Doomed`],
-//! with all its pages held.
+//! A zspage begins as a [`ZspageBox`], which nobody else knows. Then it is its class's, its
+//! `Owner`, whose lock guards all fields; they are cells, so `&Zspage` cannot leave the task that
+//! holds the lock. It is on a list of the class, unless it is full or under reclaim. It ends as
+//! [`Doomed`], with all its pages held.
 
 #[cfg(CONFIG_COMPACTION)]
 use super::migrate::Movable;
@@ -196,11 +196,12 @@ impl<Owner: Sync> Doomed<Owner> {
         let zspage = unsafe { self.0.as_ref() };
         // SAFETY: The pages are held for good, and nobody else has the zspage, by the invariant.
         unsafe { zspage.chain.free(gone) };
-        // SAFETY: It was written into a unit by `ZspageBox::new`, and is used no more. Nothing in it is to be
-        // dropped: its chain has no pages.
+        // SAFETY: It was written into a unit by `ZspageBox::new`, and is used no more. Nothing in
+        // it is to be dropped: its chain has no pages.
         let unit = unsafe { FreeUnit::from_raw(self.0.cast()) };
         if cfg!(CONFIG_KASAN) {
-            // It cannot tell who uses it after this; what they find there shall not look like a zspage.
+            // It cannot tell who uses it after this; what they find there shall not look like a
+            // zspage.
             unit.poison();
         }
         unit
@@ -318,9 +319,9 @@ impl<Owner: Sync> Zspage<Owner> {
         // SAFETY: Words of live objects lead to pages of ours.
         let zpdesc: &'g Zpdesc = unsafe { Zpdesc::from_phys(phys) };
         let zspage = NonNull::new(zpdesc.zspage().cast::<Self>())?;
-        // SAFETY: Pages of ours point to their zspage; under its owner's lock it stays. The comparison below only
-        // diagnoses a caller's bug, a handle of another pool, whose zspage may be freed at this very moment:
-        // nothing rests on it.
+        // SAFETY: Pages of ours point to their zspage; under its owner's lock it stays. The
+        // comparison below only diagnoses a caller's bug, a handle of another pool, whose zspage
+        // may be freed at this very moment: nothing rests on it.
         let zspage = unsafe { zspage.as_ref() };
         (zspage.owner == NonNull::from(owner)).then_some((zspage, zpdesc))
     }
@@ -385,8 +386,8 @@ impl<Owner: Sync> Zspage<Owner> {
         self.chain.before(page)
     }
 
-    /// Puts the page `new` in the place of `old`, which comes after `prev`, with all that `old` holds.
-    /// The LOCK of every object that has a byte on the page is held. Returns the page after.
+    /// Puts the page `new` in the place of `old`, which comes after `prev`, with all that `old`
+    /// holds. The LOCK of every object that has a byte on the page is held. Returns the page after.
     #[cfg(CONFIG_COMPACTION)]
     #[inline(always)]
     pub(super) fn replace<'g>(
@@ -401,8 +402,8 @@ impl<Owner: Sync> Zspage<Owner> {
         self.chain.replace::<Movable<Owner>>(prev, old, new)
     }
 
-    /// The header of the slot that the object of `word` is in, which begins on `zpdesc`; and where it
-    /// starts.
+    /// The header of the slot that the object of `word` is in, which begins on `zpdesc`; and where
+    /// it starts.
     #[inline(always)]
     pub(crate) fn header_of<'g>(&'g self, zpdesc: &'g Zpdesc, word: Word) -> (SlotHeader<'g>, u16) {
         let offset = u64_to_usize(word.phys()) & (PAGE_SIZE - 1);

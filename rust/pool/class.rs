@@ -39,8 +39,8 @@ static LOCKS: OrderedLocks<MAX_INDEXES> = OrderedLocks::new();
 
 /// A size class of one pool.
 ///
-/// The lock comes first, so that the class and its lock are one address: with both at hand in free, one
-/// of them would not fit in registers.
+/// The lock comes first, so that the class and its lock are one address: with both at hand in free,
+/// one of them would not fit in registers.
 #[pin_data]
 #[repr(C)]
 pub(crate) struct SizeClass {
@@ -69,7 +69,8 @@ pub(crate) struct SizeClass {
     pub(super) lru: Option<Arc<Lru<SizeClass>>>,
 }
 
-/// Why an object was not freed. Nothing was changed. All but the last are a caller's misuse of a handle.
+/// Why an object was not freed. Nothing was changed. All but the last are a caller's misuse of a
+/// handle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kept {
     /// It belongs to no object: freed twice, or never allocated.
@@ -182,8 +183,8 @@ impl SizeClass {
 
 /// A size class, locked.
 ///
-/// Functions that malloc and free call out of line take class and lists instead of it, so that both stay
-/// in registers.
+/// Functions that malloc and free call out of line take class and lists instead of it, so that both
+/// stay in registers.
 pub(crate) struct ClassGuard<'c> {
     /// The class.
     pub(super) class: &'c SizeClass,
@@ -276,7 +277,8 @@ impl ClassGuard<'_> {
         Ok(handle)
     }
 
-    /// Takes a zspage that has no free slot off its list, and gives up those that it should have had.
+    /// Takes a zspage that has no free slot off its list, and gives up those that it should have
+    /// had.
     #[cold]
     #[inline(never)]
     pub(super) fn no_slot(
@@ -433,15 +435,15 @@ impl ClassGuard<'_> {
         class.sparse_below.store(sparse_below, Ordering::Relaxed);
     }
 
-    /// Takes any zspage off the lists; for a class without objects. One may be left that looks full,
-    /// because memory of it was overwritten.
+    /// Takes any zspage off the lists; for a class without objects. One may be left that looks
+    /// full, because memory of it was overwritten.
     pub(super) fn take_any(&self) -> Option<Emptied> {
         let zspage = Group::all().find_map(|group| self.lists.first(group))?;
         Some(self.remove(zspage))
     }
 
-    /// Zspages in each fullness group; `None` if there are too many that are not full, since each of those
-    /// is looked at. Those under reclaim, which are in none, count as full.
+    /// Zspages in each fullness group; `None` if there are too many that are not full, since each
+    /// of those is looked at. Those under reclaim, which are in none, count as full.
     pub(crate) fn zspages_by_group(&self) -> Option<[usize; NR_GROUPS]> {
         let mut counts = [0; NR_GROUPS];
         let mut all = self.class.count().zspages;

@@ -7,9 +7,9 @@
 //! It is done when it is asked for, when memory runs short, and in the background when frees have
 //! left a class [sparse](crate::logic::stats::ClassCount::sparse_below).
 //!
-//! Class by class, with no lock for the pool, in steps: the class's lock is dropped after [`OBJECTS`]
-//! objects, [`BYTES`] bytes, [`ZSPAGES`] zspages or [`SLOTS`] slots, so nobody waits long for it. A zspage is passed over
-//! when an object in use is met; mappers are never waited for.
+//! Class by class, with no lock for the pool, in steps: the class's lock is dropped after
+//! [`OBJECTS`] objects, [`BYTES`] bytes, [`ZSPAGES`] zspages or [`SLOTS`] slots, so nobody waits
+//! long for it. A zspage is passed over when an object in use is met; mappers are never waited for.
 
 use super::{
     class::{ClassGuard, Emptied, SizeClass},
@@ -38,8 +38,8 @@ const OBJECTS: usize = 64;
 /// Most bytes that are moved before a class's lock is dropped, if there is more than one object.
 const BYTES: usize = 64 << 10;
 
-/// Most zspages that are emptied before a class's lock is dropped, and the most slots that they have, if
-/// there is more than one: each slot's header is looked at.
+/// Most zspages that are emptied before a class's lock is dropped, and the most slots that they
+/// have, if there is more than one: each slot's header is looked at.
 const ZSPAGES: usize = 16;
 /// See [`ZSPAGES`].
 const SLOTS: usize = 1024;
@@ -168,8 +168,8 @@ impl Pool {
         self.pages_tidied.fetch_add(pages, Ordering::Relaxed);
     }
 
-    /// Compacts a class, step by step, until `wanted` says 0 to the pages won so far, or there is nothing to
-    /// win.
+    /// Compacts a class, step by step, until `wanted` says 0 to the pages won so far, or there is
+    /// nothing to win.
     fn compact_while(&'static self, class: &SizeClass, wanted: impl Fn(usize) -> usize) -> usize {
         let mut pages: usize = 0;
         let mut progress = Progress::new();
@@ -227,8 +227,8 @@ impl Shrink for Pool {
 }
 
 impl ClassGuard<'_> {
-    /// Moves objects out of the emptiest zspages, as many as the [`budget`] allows, to win `target` pages;
-    /// if there are no zspages to move between, one is shortened.
+    /// Moves objects out of the emptiest zspages, as many as the [`budget`] allows, to win `target`
+    /// pages; if there are no zspages to move between, one is shortened.
     fn compact(&self, progress: &mut Progress, target: usize) -> Step {
         if !core::mem::replace(&mut progress.begun, true) {
             // Whoever said so may have stopped half-way.
@@ -241,7 +241,8 @@ impl ClassGuard<'_> {
             let step = self.empty_short(progress);
             return step.unwrap_or_else(|| self.shorten());
         };
-        // A copy, of which the compiler knows that it stays the same: nobody gets a reference to it.
+        // A copy, of which the compiler knows that it stays the same: nobody gets a reference to
+        // it.
         let geometry = *self.class.geometry();
         let geometry = &geometry;
         let objs = u16_to_usize(geometry.objs);
@@ -274,8 +275,8 @@ impl ClassGuard<'_> {
         Step::More
     }
 
-    /// Moves objects out of `from`, at most `budget`, until one is in use; to the zspage `to`, and to
-    /// others when that is full. The one that `to` then is may belong on another list.
+    /// Moves objects out of `from`, at most `budget`, until one is in use; to the zspage `to`, and
+    /// to others when that is full. The one that `to` then is may belong on another list.
     #[inline(always)]
     pub(super) fn empty<'g>(
         &'g self,
@@ -293,7 +294,8 @@ impl ClassGuard<'_> {
         let mut moved: usize = 0;
         let mut objects = from.objects(geometry, 0..geometry.end());
         while moved < most {
-            // If there are fewer, headers were overwritten: what they are of cannot be moved either.
+            // If there are fewer, headers were overwritten: what they are of cannot be moved
+            // either.
             let Some(object) = objects.next() else {
                 break;
             };
@@ -320,10 +322,10 @@ impl ClassGuard<'_> {
         }
     }
 
-    /// Moves one object into this class, whose `geometry` is given: to the zspage `to`, or, when that is
-    /// full, to what `others` says. It comes from a slot of `size` bytes, of this class or, promoted, of
-    /// a smaller one that is locked too. That slot is the caller's to free. False, with nothing changed,
-    /// if the object is in use, or if there is no room.
+    /// Moves one object into this class, whose `geometry` is given: to the zspage `to`, or, when
+    /// that is full, to what `others` says. It comes from a slot of `size` bytes, of this class or,
+    /// promoted, of a smaller one that is locked too. That slot is the caller's to free. False,
+    /// with nothing changed, if the object is in use, or if there is no room.
     #[inline(always)]
     pub(super) fn move_object<'g>(
         &'g self,

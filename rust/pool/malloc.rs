@@ -53,8 +53,8 @@ impl Pool {
         })
     }
 
-    /// Allocates the object in a zspage that lacked pages, and gets one; gives the word back if there
-    /// is no such zspage, or no page.
+    /// Allocates the object in a zspage that lacked pages, and gets one; gives the word back if
+    /// there is no such zspage, or no page.
     fn malloc_longer(
         &self,
         class: &SizeClass,
@@ -122,8 +122,9 @@ impl Pool {
         Ok(())
     }
 
-    /// After so many frees in sparse classes the worker does not wait for its tick: one for sixteen pages, about
-    /// forty objects, so that what compaction costs does not depend on the size of the pool.
+    /// After so many frees in sparse classes the worker does not wait for its tick: one for sixteen
+    /// pages, about forty objects, so that what compaction costs does not depend on the size of the
+    /// pool.
     fn many_frees(&self) -> NonZeroU32 {
         let part = self.total_pages().wrapping_shr(4).max(64);
         NonZeroU32::new(low_u32(usize_to_u64(part))).unwrap_or(NonZeroU32::MIN)

@@ -37,15 +37,15 @@ impl Pool {
         }
     }
 
-    /// [`Pool::unmap`] for what [`Pool::try_map`] may have mapped. False if it may not: nothing was done
-    /// then.
+    /// [`Pool::unmap`] for what [`Pool::try_map`] may have mapped. False if it may not: nothing was
+    /// done then.
     #[inline(always)]
     pub(crate) fn try_unmap(handle: Handle) -> bool {
         mapped::try_unmap(handle)
     }
 
-    /// Ends [`Pool::map`]: what was written is in the object, and it may move again. False if it was not
-    /// mapped, which is a bug of the caller: nothing was done then.
+    /// Ends [`Pool::map`]: what was written is in the object, and it may move again. False if it
+    /// was not mapped, which is a bug of the caller: nothing was done then.
     #[cold]
     #[inline(never)]
     pub(crate) fn unmap(&self, handle: Handle) -> bool {

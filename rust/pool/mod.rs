@@ -34,8 +34,8 @@ use shared::Shared;
 
 /// A pool: objects of all sizes. It shares with other pools what is in [`Shared`].
 ///
-/// A pool has as many locks as it has size classes, and none for the whole of it but that of the order
-/// of use, if it keeps one.
+/// A pool has as many locks as it has size classes, and none for the whole of it but that of the
+/// order of use, if it keeps one.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Pool {
     /// What all pools of the module share.
@@ -167,8 +167,8 @@ impl Pool {
             .pages_changed(usize_to_isize(pages).wrapping_neg());
     }
 
-    /// Gives back what a class still has, unless that is objects that were never freed: those it reports.
-    /// Returns whether nothing is left.
+    /// Gives back what a class still has, unless that is objects that were never freed: those it
+    /// reports. Returns whether nothing is left.
     fn drain(&self, class: &SizeClass) -> bool {
         let left = class.count().inuse;
         if left != 0 {
@@ -193,7 +193,8 @@ impl Pool {
         }
     }
 
-    /// Ends what goes on by itself, and gives back all zspages. May sleep. The pool's users are gone.
+    /// Ends what goes on by itself, and gives back all zspages. May sleep. The pool's users are
+    /// gone.
     ///
     /// Returns whether the pool may be dropped: its pages refer to it.
     pub(crate) fn close(&self) -> bool {

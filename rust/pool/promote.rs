@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Promotion: the objects on the last page of a class move into free slots of near larger classes, if
-//! that saves the page.
+//! Promotion: the objects on the last page of a class move into free slots of near larger classes,
+//! if that saves the page.
 //!
-//! When all else has been done, half a page of each class is empty on average. In a small pool that is
-//! what most of the waste is; slots that are a little too large for their objects are less.
+//! When all else has been done, half a page of each class is empty on average. In a small pool that
+//! is what most of the waste is; slots that are a little too large for their objects are less.
 //!
-//! This is the only case in which an object changes its class, and in which two class locks are held:
-//! that of the larger slots is taken first. Who reads the class from a word without its lock has to
-//! read it again under the lock.
+//! This is the only case in which an object changes its class, and in which two class locks are
+//! held: that of the larger slots is taken first. Who reads the class from a word without its lock
+//! has to read it again under the lock.
 
 use super::{
     class::{ClassGuard, Emptied, SizeClass},
@@ -28,8 +28,8 @@ const LARGER: usize = PAGE_SIZE / 16;
 const MOST: usize = 32;
 
 impl Pool {
-    /// Moves objects of class `number` to larger classes, as long as that wins pages, and fewer than
-    /// `target`. Returns the pages given back. May sleep.
+    /// Moves objects of class `number` to larger classes, as long as that wins pages, and fewer
+    /// than `target`. Returns the pages given back. May sleep.
     pub(super) fn promote(&'static self, number: usize, target: usize) -> usize {
         let mut pages: usize = 0;
         while pages < target {
@@ -53,7 +53,8 @@ impl Pool {
                 u32_to_usize(larger.geometry().size.saturating_sub(size)) <= LARGER
             })
         };
-        // 0: nothing has to leave. Shortening left the page because it was locked, or an object in use.
+        // 0: nothing has to leave. Shortening left the page because it was locked, or an object in
+        // use.
         let mut objects = class.lock().too_many().filter(|objects| *objects != 0)?;
         // Without their locks: an estimate.
         let room = near().map(|larger| larger.count().free(larger.geometry()));

@@ -20,8 +20,8 @@ impl Pool {
         zspage.free(&self.shared.zspages);
     }
 
-    /// Frees a zspage without objects; or the worker will, unless it is used again, once the page of it is
-    /// unlocked that somebody has locked. Returns the pages given back.
+    /// Frees a zspage without objects; or the worker will, unless it is used again, once the page
+    /// of it is unlocked that somebody has locked. Returns the pages given back.
     #[cold]
     #[inline(never)]
     pub(super) fn dispose(&'static self, emptied: Emptied) -> usize {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reclaim: the objects of the zspage in which none was allocated for the longest time are evicted, and
-//! its pages go back to the kernel.
+//! Reclaim: the objects of the zspage in which none was allocated for the longest time are evicted,
+//! and its pages go back to the kernel.
 //!
 //! While the handler evicts them, one by one and with no lock of ours held, the zspage is on no
 //! list: nothing is allocated in it, compaction does not see it, and nobody frees it. Its pages may
@@ -143,8 +143,8 @@ impl Pool {
         }
     }
 
-    /// Ends reclaim of a zspage: frees the objects whose free was deferred. Returns the zspage if none
-    /// is left.
+    /// Ends reclaim of a zspage: frees the objects whose free was deferred. Returns the zspage if
+    /// none is left.
     fn settle(&self, class: &SizeClass, isolated: Isolated<SizeClass>) -> Option<Emptied> {
         let mut rest = (isolated, 0);
         loop {

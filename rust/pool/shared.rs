@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What all pools of the module share: handle words, descriptors of zspages, bounce buffers, the class
-//! table, counters.
+//! What all pools of the module share: handle words, descriptors of zspages, bounce buffers, the
+//! class table, counters.
 
 use crate::kapi::{cpuhp::GoneCpu, cpumask::Cpu, percpu::PerCpu, sched::PreemptGuard};
 use crate::logic::{

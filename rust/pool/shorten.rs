@@ -4,8 +4,8 @@
 //! objects move to where there is room before them, and the pages go back to the kernel. When the
 //! class needs room again, the zspage gets its pages back one by one before another is opened.
 //!
-//! One zspage of a class at most lacks pages. It costs allocation and free nothing: slots whose pages
-//! are missing look as if they were taken.
+//! One zspage of a class at most lacks pages. It costs allocation and free nothing: slots whose
+//! pages are missing look as if they were taken.
 
 use super::{
     class::{overwritten, ClassGuard, SizeClass},
@@ -16,7 +16,8 @@ use crate::object::{objects::Objects, tail::HeldTail, zspage::Zspage};
 use crate::zpdesc_rs::PAGE_SHIFT;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// Headers were found overwritten here. Only once reported: what is left of such a zspage is found again.
+/// Headers were found overwritten here. Only once reported: what is left of such a zspage is found
+/// again.
 static REPORTED: AtomicBool = AtomicBool::new(false);
 
 impl ClassGuard<'_> {
@@ -117,8 +118,8 @@ impl ClassGuard<'_> {
         }
     }
 
-    /// Moves these objects of a zspage, in slots from `end` on, to other slots, `left` at most, until one is
-    /// in use, or there is no room before. Returns whether all were moved.
+    /// Moves these objects of a zspage, in slots from `end` on, to other slots, `left` at most,
+    /// until one is in use, or there is no room before. Returns whether all were moved.
     fn clear(
         &self,
         mut objects: Objects<'_>,
@@ -137,8 +138,8 @@ impl ClassGuard<'_> {
             let Some(less) = left.checked_sub(1) else {
                 return false;
             };
-            // Its other free slots are on no list now, so it is not to be asked for one: it would look as
-            // if its memory was overwritten.
+            // Its other free slots are on no list now, so it is not to be asked for one: it would
+            // look as if its memory was overwritten.
             if core::ptr::eq(to, zspage) && itself().is_none() {
                 return false;
             }

@@ -533,7 +533,7 @@ static int measure_aged(struct set *set, const char *split, const char *ro, cons
 	return error ?: verify(set, split);
 }
 
-/* The same on a machine of whose memory this many pages are free, no two of them neighbours if `thin`. */
+/* The same where this many pages of the memory are free, no two of them neighbours if `thin`. */
 static int measure_scarce(unsigned int count, unsigned long leave, bool thin, const char *split,
 			  const char *ro, const char *rw)
 {

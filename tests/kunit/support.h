@@ -372,7 +372,7 @@ static inline struct zsrs_pool *zsrs_need_pool(struct kunit *test, const char *n
 	return pool;
 }
 
-/* Whether a pool has so many pages once the worker has freed what waits for that; ten seconds at most. */
+/* Whether a pool comes to so many pages when the worker frees what waits for it, in ten seconds. */
 static inline bool zsrs_comes_to_pages(struct zsrs_pool *pool, unsigned long pages)
 {
 	int i;

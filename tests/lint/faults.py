@@ -423,6 +423,9 @@ REPOSITORY = [
         f".. {LICENCE[3:]}\nhttps://docs.kernel.org/mm/zsmalloc.html\n",
         None,
     ),
+    _repo("long comment", "a.rs", f"{LICENCE}// {'x' * 98}\n", "comment of 101 columns"),
+    _repo("comment that fits", "a.rs", f"{LICENCE}// {'x' * 97}\n", None),
+    _repo("long row of a table", "a.rs", f"{LICENCE}//! | {'x' * 98} |\n", None),
     _repo("lock file", "tests/host/Cargo.lock", LOCK_LINE, None),
     _repo("path within the tree", "a.rst", f".. {LICENCE[3:]}\nIn out{WORK_PATH}/x.\n", None),
 ]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The locking protocol of `Documentation/locking.rst`, in all interleavings; of the larger scenarios in
-//! those with at most three preemptions.
+//! The locking protocol of `Documentation/locking.rst`, in all interleavings; of the larger
+//! scenarios in those with at most three preemptions.
 //!
 //! [`model`] is a small allocator that keeps the rules with loom's locks, atomics and cells, and
 //! with the real handle word, header, free list and spans of `rust/logic`. Memory is made of cells,

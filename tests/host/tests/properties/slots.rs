@@ -126,8 +126,8 @@ impl Zspage {
         self.set_header(start, header);
     }
 
-    /// Frees all slots, as compaction does when their objects have moved. It does not get there if some
-    /// were given up.
+    /// Frees all slots, as compaction does when their objects have moved. It does not get there if
+    /// some were given up.
     fn free_all(&mut self) {
         if self.sealed {
             return;

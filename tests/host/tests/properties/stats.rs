@@ -85,8 +85,8 @@ impl Book {
         self.zspages * self.whole() - (self.whole() - self.kept)
     }
 
-    /// Pages that the objects need: whole zspages, and the least pages of one more, or all of them if
-    /// the class has too many slots to shorten one.
+    /// Pages that the objects need: whole zspages, and the least pages of one more, or all of them
+    /// if the class has too many slots to shorten one.
     fn needed(&self) -> u128 {
         let rest = self.inuse % self.objs();
         if self.objs() > MOST_SHORTENED && rest != 0 {
@@ -96,7 +96,8 @@ impl Book {
         self.inuse / self.objs() * self.whole() + last.unwrap()
     }
 
-    /// Free slots that are too many: a zspage and a quarter; or, with few zspages, two pages of them.
+    /// Free slots that are too many: a zspage and a quarter; or, with few zspages, two pages of
+    /// them.
     fn slack(&self) -> u128 {
         let usual = self.objs() + self.objs().div_ceil(4);
         if self.zspages <= FEW_ZSPAGES && self.whole() > 1 && self.objs() <= MOST_SHORTENED {

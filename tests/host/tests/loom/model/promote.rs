@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Two size classes, and objects that move from one to the other: a model of its own, with one page for
-//! each class.
+//! Two size classes, and objects that move from one to the other: a model of its own, with one page
+//! for each class.
 //!
-//! P1: an object changes its class under both class locks, that of the larger slots taken first, and
-//! with its LOCK.
-//! P2: free reads the class without a lock, takes that lock and looks again: if it is another class, it
-//! begins again, whatever else the word says; only then LOCK is a mapper's.
+//! P1: an object changes its class under both class locks, that of the larger slots taken first,
+//! and with its LOCK. P2: free reads the class without a lock, takes that lock and looks again: if
+//! it is another class, it begins again, whatever else the word says; only then LOCK is a mapper's.
 
 use super::{
     fault::Fault,
@@ -204,15 +203,16 @@ impl Classes {
         word.store(unlocked, Ordering::Release);
     }
 
-    /// P1: moves an object to the class of larger slots. False if it is not of the smaller ones, is in
-    /// use, or if there is no room.
+    /// P1: moves an object to the class of larger slots. False if it is not of the smaller ones, is
+    /// in use, or if there is no room.
     pub(crate) fn promote(&self, handle: Handle) -> bool {
         let _their_lock = self.lock_unless(Fault::PromoteWithoutTheirLock, Class::Large);
         let _own_lock = self.lock_unless(Fault::PromoteWithoutOwnLock, Class::Small);
         self.relocate(handle, Class::Small, Class::Large)
     }
 
-    /// Moves an object within the class of larger slots, as compaction does. Under that class's lock.
+    /// Moves an object within the class of larger slots, as compaction does. Under that class's
+    /// lock.
     pub(crate) fn compact(&self, handle: Handle) -> bool {
         let _lock = self.lock(Class::Large);
         self.relocate(handle, Class::Large, Class::Large)

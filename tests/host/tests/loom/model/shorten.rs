@@ -129,9 +129,9 @@ impl Pool {
         (zspage.state == State::Listed).then_some((short, zspage.frames.len()))
     }
 
-    /// S2: allocates an object in the zspage that lacks pages, and gets one for the next place. `was`
-    /// says which zspage and place that was when the class lock was dropped. False if there is no page,
-    /// or no zspage that lacks just this.
+    /// S2: allocates an object in the zspage that lacks pages, and gets one for the next place.
+    /// `was` says which zspage and place that was when the class lock was dropped. False if there
+    /// is no page, or no zspage that lacks just this.
     pub(crate) fn malloc_longer(&self, was: (usize, usize), handle: Handle) -> bool {
         let Some(page) = self.alloc_page() else {
             return false;

@@ -63,8 +63,8 @@ fn map_during_free(fault: Option<Fault>, _: &Seen) {
     mapper.join().unwrap();
 }
 
-/// The limit of F1, here so that nobody relies on more: it catches a free while an object is mapped,
-/// not a map while it is freed. That would take a compare-exchange in every free.
+/// The limit of F1, here so that nobody relies on more: it catches a free while an object is
+/// mapped, not a map while it is freed. That would take a compare-exchange in every free.
 #[test]
 #[should_panic(expected = "Causality violation")]
 fn a_map_that_begins_during_a_free_is_not_caught() {

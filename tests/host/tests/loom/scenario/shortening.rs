@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Zspages that give up their last pages, and get them back, against everybody else: S1 to S3 (S4 is about steps that others take in between: KUnit).
+//! Zspages that give up their last pages, and get them back, against everybody else: S1 to S3 (S4
+//! is about steps that others take in between: KUnit).
 
 use super::{fill, holds, holds_bounded, object, rejects, replace, start, Fault, Pool, Seen};
 use crate::model::pool::{Handle, Shape};
 use std::sync::Arc;
 
-/// A zspage of two pages, which are not adjacent, whose only object, which holds 2, lies on both; and
-/// three free frames.
+/// A zspage of two pages, which are not adjacent, whose only object, which holds 2, lies on both;
+/// and three free frames.
 fn crossing(fault: Option<Fault>) -> (Arc<Pool>, Handle) {
     let pool = Pool::new(Shape::Chain2, &[0, 2, 4, 6, 8], 4, fault).shared();
     let (gone, left) = (object(&pool, 1), object(&pool, 2));
@@ -15,8 +16,8 @@ fn crossing(fault: Option<Fault>) -> (Arc<Pool>, Handle) {
     (pool, left)
 }
 
-/// A zspage of three pages with an object in each slot of `left`, which hold 10 and more; and `free`
-/// free frames.
+/// A zspage of three pages with an object in each slot of `left`, which hold 10 and more; and
+/// `free` free frames.
 fn chain<const N: usize>(
     left: [usize; N],
     free: usize,

@@ -24,14 +24,15 @@ enum Step {
     Migrate(Index, usize),
     /// Compact the class of an object.
     Compact(Index),
-    /// Give up the last pages of a zspage of an object's class, if no more objects have to move for it.
+    /// Give up the last pages of a zspage of an object's class, if no more objects have to move for
+    /// it.
     Shorten(Index, usize),
     /// Move an object to one of the classes of larger slots.
     Promote(Index, Index),
 }
 
-/// A few sizes, so that classes have several zspages; in 65536ths of a page. Half of them are near to
-/// each other, so that objects find room in classes of larger slots.
+/// A few sizes, so that classes have several zspages; in 65536ths of a page. Half of them are near
+/// to each other, so that objects find room in classes of larger slots.
 fn sizes() -> impl Strategy<Value = Vec<usize>> {
     let any = || prop_oneof![1usize..=65536, 1usize..4000, Just(65536)];
     let near = (any(), 500usize..3000).prop_map(|(size, more)| {

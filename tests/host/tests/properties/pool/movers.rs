@@ -49,8 +49,8 @@ impl Pool {
         starts.filter_map(object).collect()
     }
 
-    /// Moves an object to a zspage with room, of its own class or one of larger slots. The slot that it
-    /// leaves is not freed.
+    /// Moves an object to a zspage with room, of its own class or one of larger slots. The slot
+    /// that it leaves is not freed.
     pub(super) fn move_to(&mut self, handle: usize, to: usize) {
         let size = self.geometry(u16::try_from(self.words[handle].class()).unwrap());
         let header = if self.words[handle].is_huge() {
@@ -70,8 +70,8 @@ impl Pool {
         self.write(handle, &bytes);
     }
 
-    /// Moves an object of the emptiest zspage of a class to the fullest with room. False if there are
-    /// no such two.
+    /// Moves an object of the emptiest zspage of a class to the fullest with room. False if there
+    /// are no such two.
     pub(super) fn compact(&mut self, class: u16) -> bool {
         let room = self.with_room(class);
         let (Some(from), Some(to)) = (room.first().copied(), room.last().copied()) else {
@@ -127,8 +127,8 @@ impl Pool {
         }
     }
 
-    /// Frees all pages of a zspage but the first `kept`, unless there are more than `most` objects on them.
-    /// There is room for those.
+    /// Frees all pages of a zspage but the first `kept`, unless there are more than `most` objects
+    /// on them. There is room for those.
     fn shorten_to(&mut self, number: usize, kept: usize, most: usize) {
         let class = self.zspages[&number].class;
         let geometry = self.geometry(class);
@@ -195,7 +195,8 @@ impl Pool {
             let geometry = self.geometry(class);
             let left = count.pages(&geometry) - count.can_compact(self.shift, &geometry);
             let mut pages = count.pages(&geometry);
-            // Twice if a zspage that lacked pages is emptied into one that gives up its last pages then.
+            // Twice if a zspage that lacked pages is emptied into one that gives up its last pages
+            // then.
             while self.counts()[&class].can_compact(self.shift, &geometry) != 0 {
                 while self.compact(class) {}
                 self.shorten(class, usize::MAX);
