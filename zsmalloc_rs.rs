@@ -60,7 +60,7 @@ mod pool;
 mod zpdesc_rs;
 
 use front::instance::{Hotplug, State, STATE};
-use kapi::{cpuhp, global::Published};
+use kapi::{cpuhp, module::Published};
 use kernel::{c_str, prelude::*};
 
 module! {
@@ -88,7 +88,7 @@ impl kernel::Module for ZsmallocRs {
     fn init(module: &'static ThisModule) -> Result<Self> {
         kapi::direct_map::init()?;
         kapi::memmap::init();
-        let state = KBox::pin_init(State::new(kapi::global::chain()), GFP_KERNEL)?;
+        let state = KBox::pin_init(State::new(kapi::module::chain()), GFP_KERNEL)?;
         let state = STATE.publish(state);
         let hotplug = cpuhp::Registration::new(c_str!("mm/zsmalloc_rs:prepare"))?;
         let loaded = Self {

@@ -7,14 +7,14 @@ use crate::kapi::{
     cpuhp,
     cpumask::Cpu,
     debugfs::Dir,
-    global::{keep_loaded, Global},
+    module::{keep_loaded, Global},
     shrinker,
     warn::warn,
 };
 use crate::logic::map_mode::MapMode;
 use crate::object::{handle::Handle, lru::Lru};
 use crate::pool::{reclaim::Evict, shared::Shared, Pool};
-use core::ptr::null_mut;
+use core::ptr::{null_mut, NonNull};
 use kernel::{c_str, ffi::c_void, prelude::*, str::CStr, sync::Arc};
 
 /// The module's state, for callbacks and exported functions.
@@ -87,9 +87,9 @@ impl Instance {
             None => None,
         };
         let pool = OwnedPool::new(Pool::new(&state.shared, name, lru))?;
-        let shrinker = shrinker::Registration::new(name, pool.0)?;
+        let shrinker = shrinker::Registration::new(name, pool.get())?;
         let dir = state.debugfs.dir(name);
-        debugfs::show_pool(&dir, pool.0);
+        debugfs::show_pool(&dir, pool.get());
         let instance = Self {
             _debugfs: dir,
             _shrinker: shrinker,
@@ -123,7 +123,7 @@ impl Instance {
     /// and callbacks are waited for.
     #[inline(always)]
     pub(crate) fn pool(&self) -> &'static Pool {
-        self.pool.0
+        self.pool.get()
     }
 }
 
@@ -132,7 +132,7 @@ impl Instance {
 /// # Invariants
 ///
 /// The pool came from a pinned `KBox`, and nobody else owns it.
-struct OwnedPool(&'static Pool);
+struct OwnedPool(NonNull<Pool>);
 
 impl OwnedPool {
     /// Creates a pool. May sleep.
@@ -141,21 +141,28 @@ impl OwnedPool {
         // SAFETY: It is pinned, in effect, by never being moved out of the allocation.
         let pool = KBox::leak(unsafe { Pin::into_inner_unchecked(pool) });
         // INVARIANT: just leaked.
-        Ok(Self(pool))
+        Ok(Self(pool.into()))
+    }
+
+    /// The pool, for those that have ended when `self` is dropped.
+    #[inline(always)]
+    fn get(&self) -> &'static Pool {
+        // SAFETY: It lives until `self` is dropped, by the invariant, and `drop` says who is gone
+        // then.
+        unsafe { self.0.as_ref() }
     }
 }
 
 impl Drop for OwnedPool {
     fn drop(&mut self) {
-        if !self.0.close() {
+        if !self.get().close() {
             // As it is, with the objects that were never freed: their pages may still be asked to
             // move.
             keep_loaded(&crate::THIS_MODULE);
             return;
         }
-        let pool: *const Pool = self.0;
         // SAFETY: From a `KBox`, by the invariant. Whoever referred to it has ended: users by
         // contract, the shrinker and debugfs as fields of `Instance`, the worker by `close`.
-        drop(unsafe { KBox::from_raw(pool.cast_mut()) });
+        drop(unsafe { KBox::from_raw(self.0.as_ptr()) });
     }
 }

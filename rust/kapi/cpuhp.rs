@@ -14,7 +14,7 @@ use kernel::{
 /// What to do when a CPU comes or goes.
 ///
 /// The callbacks have no argument of their own: implementers find their state in a
-/// [`Global`](super::global::Global).
+/// [`Global`](super::module::Global).
 pub(crate) trait Callbacks {
     /// `cpu` is about to come online. May sleep.
     fn prepare(cpu: Cpu) -> Result;

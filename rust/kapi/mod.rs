@@ -12,8 +12,8 @@ pub(crate) mod cpumask;
 pub(crate) mod debugfs;
 pub(crate) mod direct_map;
 pub(crate) mod gfp;
-pub(crate) mod global;
 pub(crate) mod memmap;
+pub(crate) mod module;
 #[cfg(CONFIG_COMPACTION)]
 pub(crate) mod movable;
 pub(crate) mod page_alloc;

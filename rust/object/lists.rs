@@ -225,7 +225,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
     pub(crate) fn relist(&self, zspage: &Zspage<Owner>, class: &Geometry) {
         let group = zspage.slots().group(class);
         if group == FULL {
-            self.set_off(zspage);
+            self.unlist(zspage);
         } else {
             self.move_to(group, zspage);
         }
@@ -243,7 +243,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
 
     /// Takes a zspage off its list, because it is full, or nothing is to be allocated in it.
     #[inline(always)]
-    pub(crate) fn set_off(&self, zspage: &Zspage<Owner>) {
+    pub(crate) fn unlist(&self, zspage: &Zspage<Owner>) {
         self.del(zspage);
         // INVARIANT: it is on no list.
         zspage.group().set(FULL);
@@ -272,7 +272,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
     ) -> Option<Isolated<Owner>> {
         let raw = lru.take(coldest)?;
         let zspage = self.get(raw);
-        self.set_off(zspage);
+        self.unlist(zspage);
         zspage.reclaim().set(Reclaim::Under);
         Some(Isolated(raw))
     }

@@ -123,7 +123,7 @@ impl<'g> ObjectsOn<'g> {
     /// Puts `new` in the place of the page `old`, with all that it holds, writes the words that
     /// this changes, and releases their LOCK. The LOCK of all the objects is held.
     #[inline(always)]
-    pub(crate) fn follow<Owner: Migrate>(
+    pub(crate) fn replace_page<Owner: Migrate>(
         &self,
         zspage: &Zspage<Owner>,
         old: &Zpdesc,

@@ -194,8 +194,8 @@ pub(crate) struct ClassGuard<'c> {
 
 /// Adds to a counter that is written under the class's lock only.
 #[inline(always)]
-pub(super) fn add(counter: &AtomicUsize, by: usize) {
-    let value = counter.load(Ordering::Relaxed).wrapping_add(by);
+pub(super) fn add(counter: &AtomicUsize, by: isize) {
+    let value = counter.load(Ordering::Relaxed).wrapping_add_signed(by);
     counter.store(value, Ordering::Relaxed);
 }
 
@@ -268,7 +268,7 @@ impl ClassGuard<'_> {
             self.lists
                 .move_to(Group::of_partial(taken, geometry), zspage);
         } else {
-            self.lists.set_off(zspage);
+            self.lists.unlist(zspage);
         }
         add(&self.class.inuse, 1);
         if let Some(lru) = &self.class.lru {
@@ -291,7 +291,7 @@ impl ClassGuard<'_> {
             zspage.slots().seal(geometry);
             overwritten();
         }
-        lists.set_off(zspage);
+        lists.unlist(zspage);
     }
 
     /// Takes a free slot of a zspage; its header is not written yet.
@@ -378,7 +378,7 @@ impl ClassGuard<'_> {
         handle: Handle,
     ) -> FreeWord {
         header.set(zspage.slots().release(start));
-        add(&self.class.inuse, usize::MAX);
+        add(&self.class.inuse, -1);
         FreeWord::retire(handle)
     }
 
@@ -396,16 +396,16 @@ impl ClassGuard<'_> {
         lists: &ZspageLists<SizeClass>,
         zspage: &Zspage<SizeClass>,
     ) -> Emptied {
-        let removed = Self::take_off(class, lists, zspage);
+        let removed = Self::remove_uncounted(class, lists, zspage);
         if removed.is_ok() {
-            Self::zspages_changed(class, lists, usize::MAX);
+            Self::zspages_changed(class, lists, -1);
         }
         removed
     }
 
     /// [`Self::remove`] for one of several zspages: the caller counts them.
     #[inline(always)]
-    pub(super) fn take_off(
+    pub(super) fn remove_uncounted(
         class: &SizeClass,
         lists: &ZspageLists<SizeClass>,
         zspage: &Zspage<SizeClass>,
@@ -421,12 +421,12 @@ impl ClassGuard<'_> {
     }
 
     /// Adds to the number of objects.
-    pub(super) fn objects_changed(&self, by: usize) {
+    pub(super) fn objects_changed(&self, by: isize) {
         add(&self.class.inuse, by);
     }
 
     /// Adds to the number of zspages, and notes what they lack.
-    pub(super) fn zspages_changed(class: &SizeClass, lists: &ZspageLists<SizeClass>, by: usize) {
+    pub(super) fn zspages_changed(class: &SizeClass, lists: &ZspageLists<SizeClass>, by: isize) {
         add(&class.zspages, by);
         let (pages, slots) = lists.missing(&class.geometry);
         class.missing_pages.store(pages, Ordering::Relaxed);

@@ -20,7 +20,7 @@ use crate::kapi::{
     shrinker::Shrink,
 };
 use crate::logic::{
-    conv::{u16_to_usize, u32_to_usize},
+    conv::{u16_to_usize, u32_to_usize, usize_to_isize},
     header::Header,
     size_class::Geometry,
 };
@@ -95,10 +95,10 @@ pub(super) enum Step {
 pub(super) enum Left {
     /// No object.
     Nothing,
-    /// Objects: more than could be moved at a time.
-    Some,
-    /// Objects: the next one is in use.
-    InUse,
+    /// Objects for another time: the budget is used up.
+    Rest,
+    /// Objects the next of which cannot be moved: it is in use, or there is no room for it.
+    Stuck,
 }
 
 /// Zspages that were emptied while their class's lock was held, to be freed without it.
@@ -252,9 +252,9 @@ impl ClassGuard<'_> {
         let sources = SLOTS.checked_div(objs).unwrap_or(1).clamp(1, ZSPAGES);
         for _ in 0..sources {
             match self.empty(geometry, from, &mut to, &mut budget) {
-                Left::Nothing => emptied.add(Self::take_off(self.class, &self.lists, from)),
-                Left::Some => break,
-                Left::InUse => {
+                Left::Nothing => emptied.add(Self::remove_uncounted(self.class, &self.lists, from)),
+                Left::Rest => break,
+                Left::Stuck => {
                     progress.passed = progress.passed.wrapping_add(1);
                     break;
                 }
@@ -270,8 +270,8 @@ impl ClassGuard<'_> {
             from = next;
         }
         self.lists.relist(to, self.class.geometry());
-        let gone = emptied.zspages.len().wrapping_neg();
-        Self::zspages_changed(self.class, &self.lists, gone);
+        let gone = usize_to_isize(emptied.zspages.len());
+        Self::zspages_changed(self.class, &self.lists, gone.wrapping_neg());
         Step::More
     }
 
@@ -287,7 +287,7 @@ impl ClassGuard<'_> {
     ) -> Left {
         if geometry.is_huge() {
             // The one that there may be cannot be moved: no zspage of the class has room.
-            return Left::InUse;
+            return Left::Stuck;
         }
         let all = u16_to_usize(from.slots().inuse());
         let most = all.min(*budget);
@@ -316,9 +316,9 @@ impl ClassGuard<'_> {
         }
         self.lists.relist(from, self.class.geometry());
         if moved == most {
-            Left::Some
+            Left::Rest
         } else {
-            Left::InUse
+            Left::Stuck
         }
     }
 

@@ -6,7 +6,7 @@ use super::{
     class::{Emptied, Freed, Kept, SizeClass},
     Pool,
 };
-use crate::kapi::{gfp::Gfp, global, warn::warn};
+use crate::kapi::{gfp::Gfp, module, warn::warn};
 use crate::logic::conv::{low_u32, u16_to_usize, u32_to_usize, usize_to_u64};
 use crate::object::{handle::Handle, tail::Extension, words::FreeWord, zspage::ZspageBox};
 use crate::zpdesc_rs::{PAGE_SHIFT, PAGE_SIZE};
@@ -116,7 +116,7 @@ impl Pool {
             Ok(Freed::Deferred) => return Ok(()),
             Err(kept) => return Err(kept),
         }
-        if class.is_sparse() && global::background_compaction() {
+        if class.is_sparse() && module::background_compaction() {
             self.keeper.suggest(self, || self.many_frees());
         }
         Ok(())

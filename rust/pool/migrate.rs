@@ -88,7 +88,7 @@ impl ClassGuard<'_> {
             Self::unlock_first(self.class, objects, locked);
             return Err(InUse);
         }
-        objects.follow(zspage, old, new);
+        objects.replace_page(zspage, old, new);
         add(&self.class.migrated, 1);
         Ok(())
     }

@@ -15,7 +15,7 @@ use super::{
     Pool,
 };
 use crate::kapi::sched::cond_resched;
-use crate::logic::conv::u32_to_usize;
+use crate::logic::conv::{u32_to_usize, usize_to_isize};
 use crate::object::zspage::Zspage;
 use crate::zpdesc_rs::{PAGE_SHIFT, PAGE_SIZE};
 use core::sync::atomic::Ordering;
@@ -116,8 +116,9 @@ impl ClassGuard<'_> {
             moved = moved.wrapping_add(1);
         }
         to.lists.relist(fullest, to.class.geometry());
-        self.objects_changed(moved.wrapping_neg());
-        to.objects_changed(moved);
+        let count = usize_to_isize(moved);
+        self.objects_changed(count.wrapping_neg());
+        to.objects_changed(count);
         if zspage.slots().is_empty() {
             return (moved, Some(self.remove(zspage)));
         }

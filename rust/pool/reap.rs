@@ -9,7 +9,7 @@ use super::{
     class::{ClassGuard, Emptied, SizeClass},
     Pool,
 };
-use crate::kapi::{global, sched::cond_resched, workqueue::Run};
+use crate::kapi::{module, sched::cond_resched, workqueue::Run};
 use crate::logic::fullness::EMPTY;
 use crate::object::zspage::Doomed;
 
@@ -51,7 +51,7 @@ impl Run for Pool {
     fn run(&'static self) {
         for class in self.classes() {
             self.reap(class);
-            if global::background_compaction() {
+            if module::background_compaction() {
                 self.compact_sparse(class);
             }
         }

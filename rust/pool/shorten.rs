@@ -52,11 +52,11 @@ impl ClassGuard<'_> {
         let left = (self.staying(short) == 0)
             .then(|| self.empty(self.class.geometry(), short, &mut to, &mut budget))?;
         self.lists.relist(to, self.class.geometry());
-        self.lists.set_leaving(left == Left::Some);
+        self.lists.set_leaving(left == Left::Rest);
         match left {
             Left::Nothing => progress.emptied.add(self.remove(short)),
-            Left::Some => (),
-            Left::InUse => {
+            Left::Rest => (),
+            Left::Stuck => {
                 progress.short_stays = true;
                 if budget == all {
                     return None;

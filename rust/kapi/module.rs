@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What there is once while the module is loaded: an object that C callbacks without an argument
-//! can find, the module's parameters, and its end.
+//! The module itself (`<linux/module.h>`): the object that there is once while it is loaded, and
+//! that C callbacks without an argument can find; its parameters; whether it can be unloaded.
 
 use super::bindings;
 use core::{
