@@ -282,6 +282,7 @@ static struct spanning spanning_objects(struct kunit *test, bool scatter)
 	unsigned int i, in_place = 0, spanning = 0, split = 0, bad = 0, nulls = 0;
 	unsigned int one, other;
 	const void *buffer;
+	long bounced;
 
 	KUNIT_ASSERT_NOT_NULL(test, contents);
 	KUNIT_ASSERT_NOT_NULL(test, handles);
@@ -295,6 +296,7 @@ static struct spanning spanning_objects(struct kunit *test, bool scatter)
 
 	migrate_disable();
 	buffer = zsrs_find_buffer(pool, handles, COUNT, &one, &other);
+	bounced = zsrs_module_number("maps_bounced");
 	for (i = 0; i < COUNT; i++) {
 		u8 *address = zsrs_map_object(pool, handles[i], ZSRS_MM_RO);
 
@@ -326,6 +328,8 @@ static struct spanning spanning_objects(struct kunit *test, bool scatter)
 		bad += !zsrs_check_object(pool, handles[i], contents, i, SIZE);
 	}
 	migrate_enable();
+	/* Each of these was mapped six times. */
+	KUNIT_EXPECT_EQ(test, zsrs_module_number("maps_bounced"), bounced + 6 * split);
 
 	kunit_info(test, "%u in place (%u of them over two adjacent pages), %u split",
 		   in_place, spanning, split);
@@ -493,6 +497,57 @@ static void handles_are_unique(struct kunit *test)
 	zsrs_destroy_pool(pool);
 }
 
+/* What the module's and the pool's statistics say of objects of one size, in a pool of its own. */
+static void statistics(struct kunit *test)
+{
+	enum { COUNT = 3000, FREED = 10, SIZE = 400 };
+	struct zsrs_pool *pool = zsrs_need_pool(test, "statistics");
+	unsigned long *handles = vcalloc(COUNT, sizeof(*handles));
+	long chained = zsrs_module_number("pages_chained_adjacent") +
+		       zsrs_module_number("pages_chained_apart");
+	const struct zsrs_counters *before = test->priv;
+	long metadata = zsrs_module_number("metadata_bytes");
+	long metadata_pages = before->word_pages + before->zspage_pages;
+	struct zsrs_counters now;
+	long pages, free_bytes;
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, handles);
+	for (i = 0; i < COUNT; i++)
+		handles[i] = must_malloc(test, pool, SIZE);
+	KUNIT_ASSERT_EQ(test, zsrs_read_counters(&now), 0);
+	pages = now.pages_live - before->pages_live;
+	KUNIT_EXPECT_EQ(test, zsrs_pool_number("statistics", "pages"), pages);
+	KUNIT_EXPECT_EQ(test, zsrs_pool_number("statistics", "objects"), (long)COUNT);
+	/* All pages but the first of each zspage follow another. */
+	KUNIT_EXPECT_EQ(test,
+			zsrs_module_number("pages_chained_adjacent") +
+				zsrs_module_number("pages_chained_apart") - chained,
+			pages - (now.zspages_live - before->zspages_live));
+	/* Words and descriptors lie in pages; the rest of it is there from the start. */
+	metadata_pages = now.word_pages + now.zspage_pages - metadata_pages;
+	KUNIT_EXPECT_GT(test, metadata_pages, 0l);
+	KUNIT_EXPECT_EQ(test, zsrs_module_number("metadata_bytes"),
+			metadata + metadata_pages * (long)PAGE_SIZE);
+
+	/* So far apart that none of them empties a zspage. */
+	free_bytes = zsrs_pool_number("statistics", "free_slot_bytes");
+	for (i = 0; i < FREED; i++)
+		zsrs_free(pool, handles[i * 100]);
+	KUNIT_EXPECT_EQ(test, zsrs_pool_number("statistics", "pages"), pages);
+	free_bytes = zsrs_pool_number("statistics", "free_slot_bytes") - free_bytes;
+	KUNIT_EXPECT_EQ(test, free_bytes % FREED, 0l);
+	KUNIT_EXPECT_GE(test, free_bytes / FREED, (long)SIZE);
+	KUNIT_EXPECT_LE(test, free_bytes / FREED, (long)SIZE + 48);
+
+	for (i = 0; i < COUNT; i++)
+		if (i % 100 || i >= FREED * 100)
+			zsrs_free(pool, handles[i]);
+	KUNIT_EXPECT_EQ(test, zsrs_pool_number("statistics", "free_slot_bytes"), 0l);
+	vfree(handles);
+	zsrs_destroy_pool(pool);
+}
+
 /* Bug 15: from map to unmap the task cannot be preempted, and after it can. */
 static void map_keeps_the_cpu(struct kunit *test)
 {
@@ -529,6 +584,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(spanning_in_scattered_memory),
 	KUNIT_CASE(two_pools),
 	KUNIT_CASE(handles_are_unique),
+	KUNIT_CASE(statistics),
 	KUNIT_CASE(map_keeps_the_cpu),
 	{}
 };

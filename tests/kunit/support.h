@@ -124,6 +124,14 @@ static inline long zsrs_pool_number(const char *name, const char *key)
 	return zsrs_read_text(path, text, sizeof(text)) ? -1 : zsrs_number(text, key);
 }
 
+/* The same of the module's. */
+static inline long zsrs_module_number(const char *key)
+{
+	char text[512];
+
+	return zsrs_read_text(ZSRS_STATS, text, sizeof(text)) ? -1 : zsrs_number(text, key);
+}
+
 static inline int zsrs_read_counters(struct zsrs_counters *counters)
 {
 	char text[512];
