@@ -89,8 +89,7 @@ GUEST_SCRIPT = """\
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8
 exec </dev/null 2>&1
 for cpu in /sys/devices/system/cpu/cpu*/online; do
-	read -r online <"$cpu"
-	[ "$online" = 1 ] || echo 1 >"$cpu"
+	[ ! -e "$cpu" ] || [ "$(cat "$cpu")" = 1 ] || echo 1 >"$cpu"
 done
 echo booted >{results}/.state
 mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug 2>/dev/null
