@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import fcntl
 import json
 import os
 import platform
@@ -234,12 +235,16 @@ def about() -> figures.Record:
     }
 
 
-def draw(result: Path, folder: Path) -> None:
-    """Make the report, with a matplotlib of our own in the cache."""
+def plotting_python() -> Path:
+    """A Python with a matplotlib of our own, in the cache."""
     venv = Path(os.environ["CACHE"]) / f"matplotlib-{MATPLOTLIB}"
     python = venv / "bin/python"
     works = [python, "-c", "import matplotlib"]
-    if not python.exists() or subprocess.run(works, check=False).returncode != 0:
+    with open(venv.with_name("matplotlib.lock"), "w", encoding="utf-8") as lock:
+        # One at a time installs it.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if python.exists() and subprocess.run(works, check=False).returncode == 0:
+            return python
         say(f"installing matplotlib {MATPLOTLIB} for the plots")
         subprocess.run(["/usr/bin/python3", "-m", "venv", "--clear", venv], check=True)
         pip = [venv / "bin/pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -247,7 +252,30 @@ def draw(result: Path, folder: Path) -> None:
             sys.exit(
                 "[bench] pip could not install matplotlib; is PyPI reachable? The figures are complete without plots"
             )
-    subprocess.run([python, ROOT / "scripts/bench_lib/report.py", result, folder], check=True)
+    return python
+
+
+def draw(result: Path, folder: Path) -> None:
+    """Make the report."""
+    report = ROOT / "scripts/bench_lib/report.py"
+    subprocess.run([plotting_python(), report, result, folder], check=True)
+
+
+def run_parts(names: list[str], raw: Path) -> list[str]:
+    """Run parts and keep their results; returns those that failed, whose old results stay away."""
+    failed = []
+    for name in names:
+        results = raw / f"{name}.jsonl"
+        results.unlink(missing_ok=True)
+        try:
+            records = PARTS[name]()
+        except SystemExit as reason:
+            print(reason, file=sys.stderr)
+            failed.append(name)
+            continue
+        lines = "".join(json.dumps(record) + "\n" for record in records)
+        results.write_text(lines, encoding="utf-8")
+    return failed
 
 
 def publish(result: figures.Record, raw: Path) -> None:
@@ -277,20 +305,17 @@ def main() -> None:
         )
     raw = OUT / "bench"
     raw.mkdir(parents=True, exist_ok=True)
-    for name in arguments.parts or PARTS:
-        if name not in PARTS:
-            continue
-        records = PARTS[name]()
-        lines = "".join(json.dumps(record) + "\n" for record in records)
-        (raw / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    failed = run_parts([name for name in arguments.parts or PARTS if name in PARTS], raw)
     result = {"about": about(), **figures.collect(raw)}
     target = OUT / "bench.json"
     target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(figures.table(result))
     draw(target, raw)
-    if "publish" in arguments.parts:
+    if "publish" in arguments.parts and not failed:
         publish(result, raw)
     say(f"figures are in {target.relative_to(ROOT)}, the report in out/bench/report.html")
+    if failed:
+        sys.exit(f"[bench] no figures of {', '.join(failed)}: see above")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ ROOT = Path(os.environ["ROOT"])
 OUT = Path(os.environ["OUT"])
 GUEST = "scripts/bench_lib/guest.py"
 PROFILE = OUT / "bench/profile"
+QEMU = "/usr/bin/qemu-system-x86_64"
 
 
 def say(text: str) -> None:
@@ -75,6 +77,16 @@ def with_sizes(commands: list[str], mix: str = "lzo-rle") -> list[str]:
     return ["--params", "sizes=" + ",".join(map(str, histogram(mix))), *commands]
 
 
+def plugin_version() -> int:
+    """The version of the plugin interface that this machine's QEMU has."""
+    text = subprocess.check_output([QEMU, "--version"], text=True)
+    match = re.search(r"version (\d+)\.(\d+)", text)
+    if not match:
+        sys.exit(f"[bench] {QEMU} --version says no version: {text!r}")
+    version = int(match[1]), int(match[2])
+    return 1 if version < (9, 0) else 2 if version < (9, 1) else 3
+
+
 def build_plugin() -> Path:
     """Compile the profiler; returns a folder with a QEMU that loads it."""
     PROFILE.mkdir(parents=True, exist_ok=True)
@@ -82,15 +94,16 @@ def build_plugin() -> Path:
         old.unlink()
     library = PROFILE / "profile.so"
     source = ROOT / "tests/bench/profile/plugin.c"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O2", "-o", library, source], check=True)
+    version = f"-DPLUGIN_VERSION={plugin_version()}"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O2", version, "-o", library, source], check=True)
     wrapper = PROFILE / "bin/qemu-system-x86_64"
     wrapper.parent.mkdir(exist_ok=True)
     # virtme-ng also asks QEMU for its version.
     wrapper.write_text(
         "#!/bin/sh\n"
         'case " $* " in\n'
-        f'*" -kernel "*) exec /usr/bin/qemu-system-x86_64 "$@" -plugin {library},out={PROFILE}/counts ;;\n'
-        '*) exec /usr/bin/qemu-system-x86_64 "$@" ;;\n'
+        f'*" -kernel "*) exec {QEMU} "$@" -plugin {library},out={PROFILE}/counts ;;\n'
+        f'*) exec {QEMU} "$@" ;;\n'
         "esac\n",
         encoding="utf-8",
     )

@@ -14,8 +14,9 @@
  * on.
  *
  * Needs -icount, with which string instructions are counted by iteration, and
- * one CPU. Debian 12 ships no qemu-plugin.h; what is used of version 1 of the
- * interface (QEMU 4.2 to 8.2) is declared here.
+ * one CPU. Debian 12 ships no qemu-plugin.h; what is used of the interface is
+ * declared here. PLUGIN_VERSION says which version of it: 1 (QEMU 4.2 to 8.2), 2
+ * (9.0), or 3, with which later ones are content, too. Only 1 was ever run.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -35,7 +36,11 @@ enum qemu_plugin_mem_rw { QEMU_PLUGIN_MEM_R = 1, QEMU_PLUGIN_MEM_W, QEMU_PLUGIN_
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
+#if PLUGIN_VERSION < 3
 const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
+#else
+size_t qemu_plugin_insn_data(const struct qemu_plugin_insn *insn, void *to, size_t size);
+#endif
 size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
 void qemu_plugin_register_vcpu_tb_trans_cb(uint64_t id,
@@ -52,7 +57,7 @@ void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn,
 				      enum qemu_plugin_cb_flags flags, enum qemu_plugin_mem_rw rw,
 				      void *data);
 
-EXPORT int qemu_plugin_version = 1;
+EXPORT int qemu_plugin_version = PLUGIN_VERSION;
 
 struct instruction {
 	uint64_t address;
@@ -152,25 +157,46 @@ static void on_mark(unsigned int cpu, void *data)
 		write_counts();
 }
 
+/* An instruction's bytes. */
+struct code {
+	uint8_t bytes[16];
+	size_t size;
+};
+
+static struct code code_of(const struct qemu_plugin_insn *insn)
+{
+	struct code code = { .size = qemu_plugin_insn_size(insn) };
+
+	if (code.size > sizeof(code.bytes))
+		code.size = sizeof(code.bytes);
+#if PLUGIN_VERSION < 3
+	memcpy(code.bytes, qemu_plugin_insn_data(insn), code.size);
+#else
+	qemu_plugin_insn_data(insn, code.bytes, code.size);
+#endif
+	return code;
+}
+
 /* A no-op with a number that no compiler puts there. */
 static enum mark mark_of(const struct qemu_plugin_insn *insn)
 {
 	static const uint8_t head[] = { 0x0f, 0x1f, 0x84, 0x00 }, tail[] = { 0x72, 0x73, 0x7a };
-	const uint8_t *bytes = qemu_plugin_insn_data(insn);
+	struct code code = code_of(insn);
+	uint8_t mark = code.bytes[4];
 
-	if (qemu_plugin_insn_size(insn) != 8 || memcmp(bytes, head, 4) || memcmp(bytes + 5, tail, 3))
+	if (code.size != 8 || memcmp(code.bytes, head, 4) || memcmp(code.bytes + 5, tail, 3))
 		return NONE;
-	return bytes[4] >= BEGIN && bytes[4] <= NEXT ? bytes[4] : NONE;
+	return mark >= BEGIN && mark <= NEXT ? mark : NONE;
 }
 
 /* Has a lock prefix, or is an exchange with memory, which needs none. */
 static bool is_atomic(const struct qemu_plugin_insn *insn)
 {
-	const uint8_t *bytes = qemu_plugin_insn_data(insn);
-	size_t i, size = qemu_plugin_insn_size(insn);
+	struct code code = code_of(insn);
+	size_t i;
 
-	for (i = 0; i + 1 < size; i++) {
-		switch (bytes[i]) {
+	for (i = 0; i + 1 < code.size; i++) {
+		switch (code.bytes[i]) {
 		case 0xf0:
 			return true;
 		case 0x2e: case 0x36: case 0x3e: case 0x26: case 0x64: case 0x65: case 0x66:
@@ -178,7 +204,7 @@ static bool is_atomic(const struct qemu_plugin_insn *insn)
 		case 0x40 ... 0x4f:
 			continue;
 		case 0x86: case 0x87:
-			return bytes[i + 1] >> 6 != 3;
+			return code.bytes[i + 1] >> 6 != 3;
 		default:
 			return false;
 		}
