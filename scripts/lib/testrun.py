@@ -2,7 +2,7 @@
 """Runs the tests: lint, host tests, KUnit suites and VM tests.
 
 Names are paths: lint, atomics, host/..., kunit/FLAVOUR/SUITE/CASE,
-vm/FLAVOUR/SCRIPT, boot/..., gate/..., runner/... A PATTERN selects the tests
+vm/FLAVOUR/SCRIPT, boot/..., gate/..., demo/..., runner/... A PATTERN selects the tests
 whose name contains it. Outputs are kept in out/test, kernel logs in out/vm. With --soak
 there are tests on further kernels too, and the storms last longer.
 
@@ -438,21 +438,26 @@ def jobs(soak: bool, whole: bool) -> Iterator[Job]:
             )
         yield from vm_jobs(flavour, whole)
         if flavour == "normal":
-            for name, path in (
-                ("boot", "tests/vm/boot/run"),
-                ("gate", "tests/bench/gate/run"),
-                ("external", "tests/external/run"),
-            ):
+            for name, path in (PROGRAMS | (SOAK_PROGRAMS if soak else {})).items():
                 yield Job(
                     f"{name}/{flavour}",
                     run_program,
                     flavour,
                     group=True,
-                    limit=600,
+                    limit=1800 if name in SOAK_PROGRAMS else 600,
                     options={"command": str(ROOT / path)},
                 )
         if flavour in PLANTED and (whole or flavour == "normal"):
             yield Job(f"runner/{flavour}", run_runner, flavour, group=True, limit=300)
+
+
+# Programs that print a line for each case, and what make test leaves to make soak.
+PROGRAMS = {
+    "boot": "tests/vm/boot/run",
+    "gate": "tests/bench/gate/run",
+    "external": "tests/external/run",
+}
+SOAK_PROGRAMS = {"demo": "tests/demo/run"}
 
 
 def run_program(job: Job) -> Iterator[Result]:
