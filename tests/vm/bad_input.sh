@@ -17,11 +17,20 @@ find_blocks
 blocks=$(pick 8000 2000)
 disk=$(swap_disk)
 
+# expect_message TEXT: the kernel or the refused command has said it, as Documentation/usage.rst
+# tells users who look for it.
+expect_message() {
+	local said
+	said=$(dmesg && cat "$WORK/refusal")
+	[[ $said = *"$1"* ]] || fail "no message says '$1'; the refused command said: $(cat "$WORK/refusal")"
+}
+
 # Parameters that cannot be: refused at loading.
 for chain in 0 3 17 -1 x 4294967304; do
 	must_fail "chain=$chain" insmod "$OURS" "chain=$chain"
 	! is_loaded zsmalloc_rs || fail "the module is loaded although chain=$chain was refused"
 done
+expect_message "chain=17 is out of range: give 4 to 16 pages"
 # The limits are accepted, and objects are whole in zspages of that many pages.
 for chain in 4 16; do
 	insmod "$OURS" "chain=$chain"
@@ -39,8 +48,22 @@ for chain in 4 16; do
 done
 note "chain: wrong values are refused, the limits accepted"
 
+# Modules that do not fit together.
+must_fail "the shim alone" insmod "$SHIM"
+expect_message "zsmalloc: Unknown symbol zsrs_"
+echo Y >"$ZSWAP/enabled"
+must_fail "a zpool that is not loaded" write_to "$ZSWAP/zpool" zsmalloc_rs
+expect_message "zpool zsmalloc_rs not available"
 load_ours
 must_fail "loading the module twice" insmod "$OURS"
+load_c
+must_fail "the shim beside C zsmalloc" insmod "$SHIM"
+expect_message "File exists"
+unload zsmalloc
+insmod "$SHIM"
+must_fail "unloading the module under the shim" rmmod zsmalloc_rs
+expect_message "Module zsmalloc_rs is in use"
+unload zsmalloc
 zswap_on zsmalloc_rs
 swap_on "$disk"
 
