@@ -43,6 +43,11 @@ STARTS = 3
 # What a guest says whose clock will run many times too fast: the host held it up as it measured.
 WRONG_CLOCK = "tsc: PIT calibration deviates from HPET"
 
+# The guest boots with one CPU, where the others can be brought up later: QEMU 7.2 (more often when
+# the host is busy) looks up the wrong device for a CPU, or falls over, while another CPU gives PCI
+# devices their addresses.
+ONE_CPU = "maxcpus=1"
+
 # Lines of the log with their numbers, from 1.
 Lines = list[tuple[int, str]]
 
@@ -60,11 +65,9 @@ TAINTS = {5: "bad page", 7: "oops", 9: "warning", 14: "soft lockup"}
 
 # Any report shall be complete (the first KASAN report would otherwise silence
 # the rest and lockdep), a dead guest shall end at once, and a slow host shall
-# not look like a hung guest. The guest starts with one CPU: QEMU 7.2 (more often when
-# the host is busy) looks up the wrong device for a CPU, or falls over, while another
-# CPU gives PCI devices their addresses.
+# not look like a hung guest.
 KERNEL_ARGUMENTS = (
-    "maxcpus=1 printk.time=1 kasan_multi_shot oops=panic panic=-1 watchdog_thresh=30 "
+    "printk.time=1 kasan_multi_shot oops=panic panic=-1 watchdog_thresh=30 "
     "rcupdate.rcu_cpu_stall_timeout=60 sysctl.kernel.hung_task_timeout_secs=60"
 )
 
@@ -91,6 +94,12 @@ exec </dev/null 2>&1
 for cpu in /sys/devices/system/cpu/cpu*/online; do
 	[ ! -e "$cpu" ] || [ "$(cat "$cpu")" = 1 ] || echo 1 >"$cpu"
 done
+cpus=$(nproc)
+if [ "$cpus" != {cpus} ]; then
+	echo "[vm] the guest has $cpus CPUs, not {cpus}"
+	echo "done 96 0" >{results}/.state
+	exit 96
+fi
 echo booted >{results}/.state
 mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug 2>/dev/null
 {environment}
@@ -184,11 +193,17 @@ def seen_by_guest(results: Path, flavour: str) -> Path:
     return RESULTS if flavour in FOREIGN else results
 
 
-def write_guest_script(results: Path, flavour: str, kernel: Path, command: list[str]) -> Path:
+def cpus_of(arguments: argparse.Namespace) -> int:
+    """How many CPUs the guest has."""
+    return 1 if arguments.icount or arguments.kernel == USER_MODE else arguments.cpus
+
+
+def write_guest_script(arguments: argparse.Namespace, results: Path, kernel: Path) -> Path:
     """Write what the guest runs, and say where it sees that.
 
     The kernel command line is too short for it.
     """
+    flavour = arguments.kernel
     seen = seen_by_guest(results, flavour)
     variables = {
         "ZSRS_BUILD": str(OUT / "build" / flavour),
@@ -207,7 +222,8 @@ def write_guest_script(results: Path, flavour: str, kernel: Path, command: list[
         ),
         modules=LINK_MODULES.format(kernel=shlex.quote(str(kernel))) if flavour in FOREIGN else "",
         root=shlex.quote(str(ROOT)),
-        command=shlex.join(command),
+        cpus=cpus_of(arguments),
+        command=shlex.join(arguments.command),
     )
     script = results / ".guest.sh"
     script.write_text(text, encoding="utf-8")
@@ -264,7 +280,7 @@ def vng_command(
     arguments: argparse.Namespace, kernel: Path, results: Path, script: Path
 ) -> list[str]:
     """The virtme-ng command line."""
-    cpus = 1 if arguments.icount else arguments.cpus
+    cpus = cpus_of(arguments)
     options = ["-accel", "tcg" if arguments.icount else "tcg,thread=multi"]
     if arguments.icount:
         options += ["-icount", "shift=0"]
@@ -292,6 +308,9 @@ def vng_command(
         f"--rodir=/usr/lib/udev/rules.d={ROOT}/scripts/lib/udev",
     ]
     command += ["--append", KERNEL_ARGUMENTS]
+    # Kernels for the others have no CPU hotplug.
+    if arguments.kernel not in FOREIGN:
+        command += ["--append", ONE_CPU]
     for text in arguments.append:
         command += ["--append", text]
     command += [
@@ -448,7 +467,7 @@ def main() -> int:
         for old in results.iterdir():
             if old.is_file():
                 old.unlink()
-        script = write_guest_script(results, arguments.kernel, kernel, arguments.command)
+        script = write_guest_script(arguments, results, kernel)
         command_of = uml_command if arguments.kernel == USER_MODE else vng_command
         command = command_of(arguments, kernel, results, script)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
