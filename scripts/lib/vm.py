@@ -414,8 +414,9 @@ def emulator_broke(
     arguments: argparse.Namespace, results: Path, timed_out: bool, console: Lines
 ) -> bool:
     """Whether the guest ended before any program ran, without a word of the kernel about it."""
-    silent = not find_splats(console, arguments.allow_splat).reports
-    return silent and not timed_out and read_state(results)[0] == "never"
+    if timed_out or read_state(results)[0] != "never":
+        return False
+    return not find_splats(console, arguments.allow_splat).reports
 
 
 def judge(
