@@ -307,8 +307,9 @@ def suites_of(arguments: list[str]) -> set[str]:
     """The suites that kunit_guest must run, by their source; vm/.../misuse runs one."""
     sources = (ROOT / "tests/kunit").glob("*.c")
     names = {name for path in sources for name in SUITE_NAME.findall(path.read_text("utf-8"))}
-    without = arguments[arguments.index("--without") + 1] if "--without" in arguments else "misuse"
-    return {name for name in names if without not in name and "misuse" not in name}
+    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    excluded = ("misuse", options.get("--without", "misuse"))
+    return {name for name in names if not any(word in name for word in excluded)}
 
 
 def run_kunit(job: Job) -> Iterator[Result]:
