@@ -35,7 +35,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import figures  # noqa: E402
-from vms import OUT, ROOT, profile, run_vm, say, with_sizes  # noqa: E402
+from vms import OUT, ROOT, kernel_release, profile, run_vm, say, with_sizes  # noqa: E402
 
 SIDES = ("ours", "c")
 OBJECTS = 40_000
@@ -224,11 +224,10 @@ def about() -> figures.Record:
         ),
         platform.machine(),
     )
-    kernel = Path(os.environ["ZSRS_BENCH_KERNEL"]) / "include/config/kernel.release"
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": command_output("git", "describe", "--always", "--dirty"),
-        "kernel": kernel.read_text(encoding="ascii").strip(),
+        "kernel": kernel_release(),
         "chain": 8,
         "emulator": command_output("qemu-system-x86_64", "--version").split("\n")[0],
         "host": f"{cpu}, {os.cpu_count()} CPUs",

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import figures  # noqa: E402
-from vms import ROOT, run_vm, with_sizes  # noqa: E402
+from vms import ROOT, kernel_release, run_vm, with_sizes  # noqa: E402
 
 STANDARD = ROOT / "tests/bench/gate.json"
 TOLERANCE = 0.03
@@ -57,10 +56,7 @@ def measure() -> dict[str, float]:
 
 def tools() -> str:
     """What the modules and the kernel are made with and from."""
-    kernel = ROOT / "scripts/kernel"
-    path = subprocess.run([kernel, "path", "normal"], check=True, capture_output=True, text=True)
-    release = Path(path.stdout.strip()) / "include/config/kernel.release"
-    return f"{os.environ['TOOLCHAIN_ID']}, Linux {release.read_text(encoding='utf-8').strip()}"
+    return f"{os.environ['TOOLCHAIN_ID']}, Linux {kernel_release()}"
 
 
 def judge(name: str, now: float, standard: dict[str, float], same_tools: bool) -> str:
@@ -80,17 +76,17 @@ def judge(name: str, now: float, standard: dict[str, float], same_tools: bool) -
 
 def main() -> None:
     """Compare, or accept."""
-    now = measure()
+    now, here = measure(), tools()
     if "--accept" in sys.argv[1:]:
-        record = {"made_with": tools(), "percent": now}
+        record = {"made_with": here, "percent": now}
         STANDARD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         print(f"[gate] wrote {os.path.relpath(STANDARD)}", file=sys.stderr)
         return
     record = json.loads(STANDARD.read_text(encoding="utf-8"))
-    same_tools = record["made_with"] == tools()
+    same_tools = record["made_with"] == here
     if not same_tools:
         print(
-            f"[gate] gate.json was made with {record['made_with']}; here is {tools()}: "
+            f"[gate] gate.json was made with {record['made_with']}; here is {here}: "
             f"{TOLERANCE_ELSEWHERE:.0%} more are allowed instead of {TOLERANCE:.0%}",
             file=sys.stderr,
         )

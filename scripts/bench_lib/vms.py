@@ -77,6 +77,12 @@ def with_sizes(commands: list[str], mix: str = "lzo-rle") -> list[str]:
     return ["--params", "sizes=" + ",".join(map(str, histogram(mix))), *commands]
 
 
+def kernel_release() -> str:
+    """The version of the kernel that is measured on."""
+    path = Path(os.environ["ZSRS_BENCH_KERNEL"]) / "include/config/kernel.release"
+    return path.read_text(encoding="ascii").strip()
+
+
 def plugin_version() -> int:
     """The version of the plugin interface that this machine's QEMU has."""
     text = subprocess.check_output([QEMU, "--version"], text=True)
