@@ -29,7 +29,10 @@ const gfp_t RUST_CONST_HELPER_GFP_EAGER = __GFP_RECLAIM | __GFP_NOFAIL | __GFP_R
 const gfp_t RUST_CONST_HELPER_GFP_MEEK = __GFP_NOWARN | __GFP_NORETRY | __GFP_NOMEMALLOC;
 const u32 RUST_CONST_HELPER_ZPDESC_PAGE_SHIFT = PAGE_SHIFT;
 const u32 RUST_CONST_HELPER_ZPDESC_TYPE = (u32)PGTY_zsmalloc << 24;
-/* Bits of the widest physical address; 0 if none. x86's MAX_PHYSMEM_BITS depends on the CPU. */
+/*
+ * Bits of the widest physical address; 0 if there is no limit. On x86
+ * MAX_PHYSMEM_BITS depends on the CPU.
+ */
 #if defined(MAX_POSSIBLE_PHYSMEM_BITS)
 const u32 RUST_CONST_HELPER_ZPDESC_PHYS_BITS = MAX_POSSIBLE_PHYSMEM_BITS;
 #elif defined(CONFIG_X86_64) && !defined(CONFIG_UML)

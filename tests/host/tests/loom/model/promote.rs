@@ -4,8 +4,9 @@
 //! for each class.
 //!
 //! P1: an object changes its class under both class locks, that of the larger slots taken first,
-//! and with its LOCK. P2: free reads the class without a lock, takes that lock and looks again: if
-//! it is another class, it begins again, whatever else the word says; only then LOCK is a mapper's.
+//! and with its LOCK.
+//! P2: free reads the class without a lock, takes that lock and looks again: if it is another
+//! class, it begins again, whatever else the word says; only then LOCK is a mapper's.
 
 use super::{
     fault::Fault,
