@@ -533,8 +533,10 @@ static void statistics(struct kunit *test)
 
 	/* So far apart that none of them empties a zspage. */
 	free_bytes = zsrs_pool_number("statistics", "free_slot_bytes");
-	for (i = 0; i < FREED; i++)
+	for (i = 0; i < FREED; i++) {
 		zsrs_free(pool, handles[i * 100]);
+		handles[i * 100] = 0;
+	}
 	KUNIT_EXPECT_EQ(test, zsrs_pool_number("statistics", "pages"), pages);
 	free_bytes = zsrs_pool_number("statistics", "free_slot_bytes") - free_bytes;
 	KUNIT_EXPECT_EQ(test, free_bytes % FREED, 0l);
@@ -542,7 +544,7 @@ static void statistics(struct kunit *test)
 	KUNIT_EXPECT_LE(test, free_bytes / FREED, (long)SLOT_MAX);
 
 	for (i = 0; i < COUNT; i++)
-		if (i % 100 || i >= FREED * 100)
+		if (handles[i])
 			zsrs_free(pool, handles[i]);
 	KUNIT_EXPECT_EQ(test, zsrs_pool_number("statistics", "free_slot_bytes"), 0l);
 	vfree(handles);
