@@ -11,9 +11,7 @@
 # LIBCLANG_PATH, RUST_LIB_SRC and LLVM (the value for make, such as "-22").
 
 ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd -P)
-CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/zsmalloc_rs
 OUT=$ROOT/out
-export ROOT CACHE OUT
 
 # log MESSAGE...: a progress line on stderr, with the script's name.
 log() {
@@ -25,6 +23,18 @@ die() {
 	printf '[%s] error: %s\n' "${0##*/}" "$*" >&2
 	exit 1
 }
+
+[ -n "${XDG_CACHE_HOME:-${HOME-}}" ] || die "HOME is not set; set it, or XDG_CACHE_HOME to a folder for the cache"
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/zsmalloc_rs
+case $CACHE in
+/*) ;;
+*) die "the cache, $CACHE, is not an absolute path; see XDG_CACHE_HOME and HOME" ;;
+esac
+# Neither make nor the kernel's build can take them.
+case $ROOT$CACHE in
+*[[:space:]:]*) die "there is a space or a colon in the path of the checkout, $ROOT, or of the cache, $CACHE" ;;
+esac
+export ROOT CACHE OUT
 
 # load_toolchain: takes over the tools that scripts/setup installed; fails if
 # it has not run yet. The paths are those of CACHE/toolchain/env.sh.
