@@ -73,13 +73,25 @@ impl<const WORDS: usize> FreeUnit<WORDS> {
         unsafe { memory.write_bytes(0x6b, WORDS * size_of::<AtomicU64>()) };
     }
 
+    /// Its first word.
+    #[inline(always)]
+    fn first(&self) -> &AtomicU64 {
+        // SAFETY: The page lives while the unit is out, and its memory is ours, by the invariant.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// The payload of its first word.
+    #[inline(always)]
+    fn link(&self) -> usize {
+        u64_to_usize(Word::from_raw(self.first().load(Ordering::Relaxed)).payload())
+    }
+
     /// Makes its first word DEAD, with `link` as the payload.
     #[inline(always)]
     fn set_link(&self, link: usize) {
-        // SAFETY: The page lives while the unit is out, and its memory is ours, by the invariant.
-        let first = unsafe { self.0.as_ref() };
+        let dead = Word::dead(usize_to_u64(link)).to_raw();
         // Relaxed: whoever reads it as a handle's word may be late, and sees that it is DEAD.
-        first.store(Word::dead(usize_to_u64(link)).to_raw(), Ordering::Relaxed);
+        self.first().store(dead, Ordering::Relaxed);
     }
 }
 
@@ -140,20 +152,20 @@ impl<const WORDS: usize> UnitPage<WORDS> {
         unsafe { &*page }
     }
 
-    /// The first words of a unit and of those after it.
+    /// The words of a unit, and of each after it.
     #[inline(always)]
-    fn first_words(&self, unit: usize) -> impl Iterator<Item = &AtomicU64> {
+    fn units(&self, unit: usize) -> impl Iterator<Item = &[AtomicU64]> {
         const { assert!(PAGE_WORDS % WORDS == 0, "no unit ends beyond the page") };
         let word = unit.wrapping_mul(WORDS).wrapping_sub(HEADER_WORDS);
         let words = self.words.get(word..).unwrap_or(&[]);
-        words.iter().step_by(WORDS)
+        words.chunks_exact(WORDS)
     }
 
-    /// The unit that begins with a word of this page, which is free.
+    /// The unit that has these words of this page, which is free.
     #[inline(always)]
-    fn take(first: &AtomicU64) -> FreeUnit<WORDS> {
+    fn take(words: &[AtomicU64]) -> FreeUnit<WORDS> {
         // SAFETY: It is free, and not on the list any more, so nobody else has it.
-        unsafe { FreeUnit::from_raw(NonNull::from(first)) }
+        unsafe { FreeUnit::from_raw(NonNull::from(words).cast()) }
     }
 
     /// Moves free units into `batch`, as many as it has room for.
@@ -161,17 +173,19 @@ impl<const WORDS: usize> UnitPage<WORDS> {
         let before = batch.len();
         let mut head = u32_to_usize(self.head.get());
         while !batch.is_full() {
-            let Some(first) = self.first_words(head).next() else {
+            let Some(words) = self.units(head).next() else {
                 break;
             };
-            head = u64_to_usize(Word::from_raw(first.load(Ordering::Relaxed)).payload());
-            batch.push(Self::take(first));
+            let unit = Self::take(words);
+            head = unit.link();
+            batch.push(unit);
         }
         self.head.set(to_u32(head));
         let bump = u32_to_usize(self.bump.get());
-        let taken = batch.extend(self.first_words(bump).map(|first| {
-            first.store(Word::dead(0).to_raw(), Ordering::Relaxed);
-            Self::take(first)
+        let taken = batch.extend(self.units(bump).map(|words| {
+            let unit = Self::take(words);
+            unit.set_link(0);
+            unit
         }));
         self.bump.set(to_u32(bump.wrapping_add(taken)));
         let out = batch.len().wrapping_sub(before);
