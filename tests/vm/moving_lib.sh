@@ -63,30 +63,30 @@ nap() {
 }
 
 # mover PAUSE COMMAND...: runs COMMAND over and over in the background, with
-# pauses of so many seconds, until stop_movers.
+# pauses of so many seconds, until stop_movers. No signal ends it: bash may run a
+# trap while it reads a substitution, and then takes this for a syntax error.
 mover() {
 	local pause=$1
 	shift
 	(
-		trap 'exit 0' TERM
-		while "$@" 2>>"$WORK/movers"; do
+		while ! [ -e "$WORK/stop" ]; do
+			"$@" 2>>"$WORK/movers" || fail "$*" 2>>"$WORK/movers"
 			nap "$pause"
 		done
-		echo "$* failed" >>"$WORK/movers"
-		exit 1
 	) &
 	MOVERS+=($!)
 }
 
 # stop_movers: ends them; fails if one of them ended before.
 stop_movers() {
-	local pid
+	local pid status
+	touch "$WORK/stop"
 	for pid in "${MOVERS[@]}"; do
-		kill -TERM "$pid" 2>/dev/null || true
+		status=0
+		wait "$pid" || status=$?
+		[ "$status" = 0 ] || fail "a mover gave up (exit status $status): $(tail -n 2 "$WORK/movers")"
 	done
-	for pid in "${MOVERS[@]}"; do
-		wait "$pid" || fail "a mover gave up: $(tail -n 2 "$WORK/movers")"
-	done
+	rm "$WORK/stop"
 	MOVERS=()
 }
 
