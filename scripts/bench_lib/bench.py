@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import fcntl
 import json
 import os
 import platform
@@ -236,22 +235,12 @@ def about() -> figures.Record:
 
 def plotting_python() -> Path:
     """A Python with a matplotlib of our own, in the cache."""
-    venv = Path(os.environ["CACHE"]) / f"matplotlib-{MATPLOTLIB}"
-    python = venv / "bin/python"
-    works = [python, "-c", "import matplotlib"]
-    with open(venv.with_name("matplotlib.lock"), "w", encoding="utf-8") as lock:
-        # One at a time installs it.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if python.exists() and subprocess.run(works, check=False).returncode == 0:
-            return python
-        say(f"installing matplotlib {MATPLOTLIB} for the plots")
-        subprocess.run(["/usr/bin/python3", "-m", "venv", "--clear", venv], check=True)
-        pip = [venv / "bin/pip", "install", "--quiet", "--disable-pip-version-check"]
-        if subprocess.run([*pip, f"matplotlib=={MATPLOTLIB}"], check=False).returncode != 0:
-            sys.exit(
-                "[bench] pip could not install matplotlib; is PyPI reachable? The figures are complete without plots"
-            )
-    return python
+    tool = [ROOT / "scripts/lib/pip_tool", "matplotlib", MATPLOTLIB]
+    works = ["python", "-c", "import matplotlib"]
+    done = subprocess.run([*tool, *works], check=False, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        sys.exit("[bench] there are no plots, see above; the figures are complete without them")
+    return Path(done.stdout.strip()) / "python"
 
 
 def draw(result: Path, folder: Path) -> None:
