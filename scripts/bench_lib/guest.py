@@ -26,6 +26,7 @@ DEBUGFS = Path("/sys/kernel/debug")
 PAGE_SIZE = 4096
 # What images of pages are handled in: bytes.
 CHUNK = 64 * PAGE_SIZE
+COMPRESSOR = "lzo-rle"
 SIDES = ("ours", "c")
 
 # The module with each side's allocator, the benchmark on it, and its debugfs folder.
@@ -44,11 +45,10 @@ def say(text: str) -> None:
     print(f"[guest] {text}", file=sys.stderr, flush=True)
 
 
-def image_and_compressor() -> tuple[bytes, str]:
-    """The image, in whole chunks, and the compressor that the command line names."""
+def read_image() -> bytes:
+    """The image that the command line names, in whole chunks."""
     image = Path(sys.argv[1]).read_bytes()
-    compressor = sys.argv[2] if len(sys.argv) > 2 else "lzo-rle"
-    return image[: len(image) // CHUNK * CHUNK], compressor
+    return image[: len(image) // CHUNK * CHUNK]
 
 
 def kernel_log() -> list[str]:

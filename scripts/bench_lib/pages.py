@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,17 +46,10 @@ create index by_length on line(length(t), t);
 """
 
 
-def kernel_tree() -> Path:
-    """The unpacked kernel source in the cache: files for the programs to work on."""
-    trees = sorted(Path(os.environ["CACHE"]).glob("linux-6.*"))
-    if not trees:
-        sys.exit("there is no kernel source in the cache; run 'make kernel'")
-    return trees[-1]
-
-
 def programs(folder: Path) -> Iterator[tuple[str, list[str], str | None]]:
     """Name, command and standard input of each program."""
-    tree = kernel_tree()
+    # Files for the programs to work on.
+    tree = Path(os.environ["ZSRS_BENCH_KERNEL"]) / "source"
     text = folder / "text"
     with text.open("wb") as out:
         for path in sorted((tree / "mm").glob("*.c")) + sorted((tree / "fs").rglob("*.c")):
@@ -64,7 +58,9 @@ def programs(folder: Path) -> Iterator[tuple[str, list[str], str | None]]:
     headers = tree / "drivers/gpu/drm/amd/include/asic_reg"
     names = ("nbio/nbio_7_7_0_sh_mask.h", "dcn/dcn_3_0_0_sh_mask.h")
     registers.write_text("".join(f'#include "{headers / name}"\n' for name in names))
-    core = Path(os.environ["RUST_LIB_SRC"]) / "core/src/lib.rs"
+    core = Path(os.environ["RUST_LIB_SRC"]) / "core"
+    with open(core / "Cargo.toml", "rb") as manifest:
+        edition = tomllib.load(manifest)["package"]["edition"]
     yield "python3", ["/usr/bin/python3", "-c", PYTHON], None
     yield "sqlite3", ["sqlite3", "-batch", ":memory:"], SQL.format(text=text)
     yield (
@@ -74,8 +70,9 @@ def programs(folder: Path) -> Iterator[tuple[str, list[str], str | None]]:
     )
     yield (
         "rustc",
-        ["rustc", "--edition=2024", "--crate-type=lib", "--crate-name=core"]
-        + ["--emit=metadata", "-o", str(folder / "core.rmeta"), "-A", "warnings", str(core)],
+        ["rustc", f"--edition={edition}", "--crate-type=lib", "--crate-name=core"]
+        + ["--emit=metadata", "-o", str(folder / "core.rmeta"), "-A", "warnings"]
+        + [str(core / "src/lib.rs")],
         None,
     )
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Writes and reads one image through zram on each allocator, in the guest.
 
-    zram.py IMAGE [COMPRESSOR]
+    zram.py IMAGE
 
 IMAGE holds pages of real programs. Under -icount a nanosecond of the guest's
 clock is an instruction, so that times are instructions for a page, compression
@@ -23,12 +23,13 @@ from guest import (  # noqa: E402
     ALLOCATOR,
     BUILD,
     CHUNK,
+    COMPRESSOR,
     KERNEL_MODULES,
     PAGE_SIZE,
     SIDES,
     emit,
-    image_and_compressor,
     metadata,
+    read_image,
     say,
 )
 
@@ -68,13 +69,13 @@ def aligned(data: bytes) -> mmap.mmap:
     return buffer
 
 
-def measure(side: str, image: bytes, compressor: str) -> None:
+def measure(side: str, image: bytes) -> None:
     """All steps on one allocator."""
     modules = [ALLOCATOR[side]] + ([BUILD / "zsmalloc.ko"] if side == "ours" else [])
     modules.append(KERNEL_MODULES / "drivers/block/zram/zram.ko")
     for module in modules:
         subprocess.run(["insmod", module], check=True)
-    (DEVICE / "comp_algorithm").write_text(compressor, encoding="ascii")
+    (DEVICE / "comp_algorithm").write_text(COMPRESSOR, encoding="ascii")
     (DEVICE / "disksize").write_text(str(len(image)), encoding="ascii")
     disk = os.open("/dev/zram0", os.O_RDWR | os.O_DIRECT)
     pages = len(image) // PAGE_SIZE
@@ -102,10 +103,10 @@ def measure(side: str, image: bytes, compressor: str) -> None:
 
 def main() -> None:
     """Both sides with the same image."""
-    image, compressor = image_and_compressor()
+    image = read_image()
     for side in SIDES:
         say(f"{side}: {len(image) // PAGE_SIZE} pages through zram")
-        measure(side, image, compressor)
+        measure(side, image)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Swaps one image out and in through zswap on each allocator, in the guest.
 
-    zswap.py IMAGE [COMPRESSOR]
+    zswap.py IMAGE
 
 IMAGE holds pages of real programs, /dev/vda is a disk to swap to. The pages are
 paged out by madvise() and populated again, a call for many of them, and the
@@ -25,11 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from guest import (  # noqa: E402
     ALLOCATOR,
     CHUNK,
+    COMPRESSOR,
     DEBUGFS,
     PAGE_SIZE,
     SIDES,
     emit,
-    image_and_compressor,
+    read_image,
     say,
 )
 
@@ -82,12 +83,12 @@ def swap_in(side: str, step: str, memory: mmap.mmap, expected: list[bytes]) -> N
             sys.exit(f"{side}: other data came back from swap, in chunk {number}")
 
 
-def measure(side: str, image: bytes, compressor: str) -> None:
+def measure(side: str, image: bytes) -> None:
     """All steps on one allocator."""
     if side in ALLOCATOR:
         subprocess.run(["insmod", ALLOCATOR[side]], check=True)
     for name, value in (
-        ("compressor", compressor),
+        ("compressor", COMPRESSOR),
         ("zpool", ZPOOL[side]),
         ("max_pool_percent", "90"),
         ("enabled", "Y"),
@@ -126,14 +127,14 @@ def unload(module: str) -> None:
 
 def main() -> None:
     """All allocators with the same image."""
-    image, compressor = image_and_compressor()
+    image = read_image()
     subprocess.run(["mkswap", "/dev/vda"], stdout=subprocess.DEVNULL, check=True)
     subprocess.run(["swapon", "/dev/vda"], check=True)
     # One page for each fault: readahead would bring in others' pages.
     Path("/proc/sys/vm/page-cluster").write_text("0", encoding="ascii")
     for side in (*SIDES, "zbud"):
         say(f"{side}: {len(image) // PAGE_SIZE} pages through zswap")
-        measure(side, image, compressor)
+        measure(side, image)
 
 
 if __name__ == "__main__":
