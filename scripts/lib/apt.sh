@@ -5,10 +5,16 @@
 # folder of the script's own; apt does not inherit file descriptor 9, the script's lock.
 
 SUDO=()
-if [ "$(id -u)" != 0 ]; then
-	command -v sudo >/dev/null || die "packages are missing; run this as root, or install sudo"
-	SUDO=(sudo)
-fi
+[ "$(id -u)" = 0 ] || SUDO=(sudo)
+
+can_be_root() {
+	[ ${#SUDO[@]} = 0 ] || command -v sudo >/dev/null
+}
+
+# as_root WHAT: ends the script if nothing can be run as root.
+as_root() {
+	can_be_root || die "only root can $1; run this as root, or install sudo"
+}
 
 # apt ARGUMENTS...: apt-get without questions; waits while another one runs.
 apt() {
@@ -37,6 +43,10 @@ missing() {
 updated=no
 update_lists() {
 	[ "$updated" = no ] || return 0
+	if ! can_be_root; then
+		log "only root can update apt's package lists; going on with those that there are"
+		return 0
+	fi
 	log "updating apt's package lists"
 	apt update || die "apt-get update failed; see above"
 	updated=yes
@@ -47,6 +57,7 @@ install_packages() {
 	local -a wanted
 	mapfile -t wanted < <(missing "$@")
 	[ ${#wanted[@]} -gt 0 ] || return 0
+	as_root "install ${wanted[*]}"
 	update_lists
 	log "installing ${wanted[*]}"
 	apt install --no-install-recommends "${wanted[@]}" ||

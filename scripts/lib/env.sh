@@ -24,6 +24,15 @@ die() {
 	exit 1
 }
 
+# show_help: prints the comment at the head of the script.
+show_help() {
+	sed -n '/^[^#]/q; /^#!/d; /^# SPDX/,/^#$/d; s/^# \{0,1\}//p' "$0"
+}
+
+# Messages of tools are read by scripts, too; LANGUAGE goes before LC_ALL.
+export LC_ALL=C.UTF-8
+unset LANGUAGE
+
 [ -n "${XDG_CACHE_HOME:-${HOME-}}" ] || die "HOME is not set; set it, or XDG_CACHE_HOME to a folder for the cache"
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/zsmalloc_rs
 case $CACHE in
