@@ -140,8 +140,11 @@ def execute(
     return status, log.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
-def run_group(command: list[str], limit: float | None = None, **options: Any) -> int:
-    """Run a command, and end what it has started and left; returns its status."""
+def run_group(command: list[str], limit: float = 86400, **options: Any) -> int:
+    """Run a command, and end what it has started and left; returns its status.
+
+    Without a limit a signal's handler could not wait for the process: a lock is held.
+    """
     if STOPPED.is_set():
         return 128 + signal.SIGTERM
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0, **options) as process:
@@ -733,6 +736,9 @@ def main() -> int:
         return 2
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, stop)
+    if any(str(job.flavour).startswith("arm64") for job in chosen):
+        # It asks for sudo's password, which nothing that the session starts can.
+        subprocess.run([SCRIPTS / "arm64_root"], check=False, stdout=subprocess.DEVNULL)
     session = Session(arguments.patterns)
     started = times_now()
     session.run_all(chosen)
