@@ -8,7 +8,7 @@
 MAKEFLAGS += --no-builtin-rules
 
 help:
-	@echo 'On a Debian 12 or 13 machine, as root or with sudo:'
+	@echo 'On a Debian 12 or 13 machine, as root or as a user who may use sudo:'
 	@echo '  make demo              put real programs under memory pressure in a VM, with'
 	@echo '                         zswap and zram on zsmalloc_rs; installs what it needs'
 	@echo '  make test              build and run all tests; installs what it needs'
@@ -16,20 +16,22 @@ help:
 	@echo 'For a machine of your own, with any 6.12 kernel that has CONFIG_RUST=y:'
 	@echo '  make modules [KDIR=…]  build zsmalloc-rs.ko and zsmalloc.ko against the kernel'
 	@echo '                         in KDIR (the running one)'
-	@echo '  make install [KDIR=…]  build and install them (honours INSTALL_MOD_PATH)'
-	@echo '  make modules_install   only install them, into updates/'
+	@echo '  make modules_install   install them into updates/, as root or with'
+	@echo '                         INSTALL_MOD_PATH=…'
+	@echo '  make install           both'
 	@echo
 	@echo 'For work on the source:'
 	@echo '  make setup             install the toolchain, QEMU and virtme-ng'
 	@echo '  make kernel            build the kernel that the VMs boot (FLAVOUR=normal,'
-	@echo '                         debug …; scripts/kernel names all)'
+	@echo '                         debug …; scripts/kernel --help names all)'
 	@echo '  make soak              all tests with storms of ten minutes, on more kernels'
 	@echo '                         (gcc, PREEMPT_RT, NUMA, arm64, KCSAN, UML): some hours'
 	@echo '  make bench             measure zsmalloc_rs beside C zsmalloc'
 	@echo '  make lint              formatting, clippy, unsafe budget, layers, scripts'
 	@echo '  make doc               rustdoc, into out/doc'
 	@echo '  make rust-analyzer     rust-project.json for editors'
-	@echo '  make clean             remove what was built here (the kernel cache stays)'
+	@echo '  make clean             remove what was built here; scripts/clean --cache'
+	@echo '                         removes the tools and kernels, too'
 
 setup:
 	@scripts/setup
