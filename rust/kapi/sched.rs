@@ -29,6 +29,25 @@ impl PreemptGuard {
             _not_send: PhantomData,
         }
     }
+
+    /// Keeps preemption disabled until [`Self::kept`].
+    #[inline(always)]
+    pub(crate) fn keep(self) {
+        core::mem::forget(self);
+    }
+
+    /// What [`Self::keep`] was called on.
+    ///
+    /// # Safety
+    ///
+    /// This task must have called that, and not this for it yet.
+    #[inline(always)]
+    pub(crate) unsafe fn kept() -> Self {
+        // INVARIANT: still disabled, by this function's contract.
+        Self {
+            _not_send: PhantomData,
+        }
+    }
 }
 
 impl Drop for PreemptGuard {
@@ -58,7 +77,7 @@ impl MoverGuard {
 
 /// Disables preemption until the matching [`enable`].
 #[inline(always)]
-pub(crate) fn disable() {
+fn disable() {
     if cfg!(CONFIG_PREEMPT_COUNT) {
         // SAFETY: Any context may; the count nests, and callers pair it with `enable`.
         unsafe { bindings::preempt_disable() };
@@ -70,9 +89,9 @@ pub(crate) fn disable() {
 
 /// Ends one [`disable`].
 #[inline(always)]
-pub(crate) fn enable() {
+fn enable() {
     if cfg!(CONFIG_PREEMPT_COUNT) {
-        // SAFETY: Every caller pairs it with `disable`.
+        // SAFETY: Only `PreemptGuard` calls it, once for each `disable`.
         unsafe { bindings::preempt_enable() };
     } else {
         // As in `disable`. Pairs with nothing.
@@ -164,9 +183,13 @@ pub(crate) fn lock_bounce() {
     unsafe { bindings::local_lock_bounce() };
 }
 
-/// Releases the lock taken by [`lock_bounce`] on this CPU.
-pub(crate) fn unlock_bounce() {
-    // SAFETY: Every caller holds the lock, so the task has not changed CPUs since.
+/// Releases the lock of this CPU's bounce buffer.
+///
+/// # Safety
+///
+/// The task must have taken it by [`lock_bounce`].
+pub(crate) unsafe fn unlock_bounce() {
+    // SAFETY: It is held, by this function's contract, so the task has not changed CPUs since.
     unsafe { bindings::local_unlock_bounce() };
 }
 

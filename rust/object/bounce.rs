@@ -25,14 +25,13 @@ use kernel::prelude::*;
 type Buffer = MaybeUninit<[u8; PAGE_SIZE]>;
 
 /// One CPU's buffer. Fields other than `buffer` belong to the holder of the CPU's local lock;
-/// others look at `owner` and `task` only to find out whether to wait for it. So all accesses are
-/// Relaxed.
+/// others look at `task` only, and only for themselves. So all accesses are Relaxed.
 struct Bounce {
     /// `PAGE_SIZE` bytes; null while the CPU is offline.
     buffer: AtomicPtr<u8>,
     /// The handle it is used for; 0 if it is not.
     owner: AtomicUsize,
-    /// The task that uses it. For comparison only.
+    /// The task that uses it, 0 if none does. For comparison only.
     task: AtomicUsize,
     /// The object may be written, so it has to be copied back.
     written: AtomicBool,
@@ -108,7 +107,8 @@ impl BounceBuffers {
         let buffer = NonNull::new(bounce.buffer.load(Ordering::Relaxed));
         let contents = Slot::of_split(word).contents(size);
         let (Some(buffer), Some(contents)) = (buffer, contents) else {
-            sched::unlock_bounce();
+            // SAFETY: This function has taken it and not released it.
+            unsafe { sched::unlock_bounce() };
             return None;
         };
         if mode.reads() {
@@ -138,15 +138,13 @@ impl BounceBuffers {
         online.count().wrapping_mul(PAGE_SIZE)
     }
 
-    /// This CPU's buffer is in use, and waiting for it would not help. With preemption off, or on
-    /// PREEMPT_RT.
+    /// This task uses its CPU's buffer, so waiting for it would not help. With preemption off, or
+    /// on PREEMPT_RT.
+    ///
+    /// The answer holds: no other task stores this one's address, and a task with a buffer does not
+    /// change CPUs.
     pub(crate) fn is_busy(&self) -> bool {
-        let bounce = self.0.current_cpu();
-        // On PREEMPT_RT only its own use keeps a task waiting for ever. Then it has not changed
-        // CPUs.
-        let for_ever =
-            !cfg!(CONFIG_PREEMPT_RT) || bounce.task.load(Ordering::Relaxed) == task::current_task();
-        bounce.owner.load(Ordering::Relaxed) != 0 && for_ever
+        self.0.current_cpu().task.load(Ordering::Relaxed) == task::current_task()
     }
 
     /// Ends what [`Self::get`] began: copies back what may have been written. False if this CPU's
@@ -163,7 +161,9 @@ impl BounceBuffers {
             pieces(buffer, size).copy_to(contents);
         }
         bounce.owner.store(0, Ordering::Relaxed);
-        sched::unlock_bounce();
+        bounce.task.store(0, Ordering::Relaxed);
+        // SAFETY: `get` has taken it: the buffer was in use for `handle`.
+        unsafe { sched::unlock_bounce() };
         true
     }
 }

@@ -3,7 +3,10 @@
 //! A mapped object: exclusive use of its memory.
 
 use super::{bounce::BounceBuffers, handle::Handle};
-use crate::kapi::{direct_map::phys_to_virt, sched};
+use crate::kapi::{
+    direct_map::phys_to_virt,
+    sched::{self, PreemptGuard},
+};
 use crate::logic::{map_mode::MapMode, word::Word};
 use core::ptr::NonNull;
 
@@ -21,18 +24,31 @@ pub(crate) enum Refused {
 /// Keeps the task on its CPU from map to unmap, so that whoever holds a word is running.
 ///
 /// Not on PREEMPT_RT: compressors take sleeping locks there while an object is mapped.
-#[inline(always)]
-fn pin_task() {
-    if !cfg!(CONFIG_PREEMPT_RT) {
-        sched::disable();
-    }
-}
+struct Pin(Option<PreemptGuard>);
 
-/// Ends [`pin_task`].
-#[inline(always)]
-fn unpin_task() {
-    if !cfg!(CONFIG_PREEMPT_RT) {
-        sched::enable();
+impl Pin {
+    /// Until the value is dropped.
+    #[inline(always)]
+    fn new() -> Self {
+        Self((!cfg!(CONFIG_PREEMPT_RT)).then(PreemptGuard::new))
+    }
+
+    /// Until [`Self::end`].
+    #[inline(always)]
+    fn keep(self) {
+        if let Some(guard) = self.0 {
+            guard.keep();
+        }
+    }
+
+    /// Ends what [`Self::keep`] has begun.
+    #[inline(always)]
+    fn end() {
+        if !cfg!(CONFIG_PREEMPT_RT) {
+            // SAFETY: Called for an object whose LOCK was held; who unmaps has mapped, and the pin
+            // of that is still kept.
+            drop(unsafe { PreemptGuard::kept() });
+        }
     }
 }
 
@@ -43,12 +59,10 @@ pub(crate) fn try_map(handle: Handle) -> Option<NonNull<u8>> {
     if sched::in_interrupt() {
         return None;
     }
-    pin_task();
-    let word = handle.try_lock_direct();
-    if word.is_none() {
-        unpin_task();
-    }
-    word.map(address)
+    let pin = Pin::new();
+    let word = handle.try_lock_direct()?;
+    pin.keep();
+    Some(address(word))
 }
 
 /// Maps an object and returns its address. `size` gives the slot size in bytes of a class number.
@@ -63,15 +77,15 @@ pub(crate) fn map(
     if sched::in_interrupt() {
         return Err(Refused::Interrupt);
     }
-    pin_task();
-    let Some(word) = handle.lock() else {
-        unpin_task();
-        return Err(Refused::Dead);
+    let pin = Pin::new();
+    let word = handle.lock().ok_or(Refused::Dead)?;
+    let address = if word.is_split() {
+        map_split(buffers, handle, word, mode, size(word.class()))?
+    } else {
+        address(word)
     };
-    if word.is_split() {
-        return map_split(buffers, handle, word, mode, size(word.class()));
-    }
-    Ok(address(word))
+    pin.keep();
+    Ok(address)
 }
 
 /// Where the contents of a direct object are.
@@ -96,7 +110,6 @@ fn map_split(
     };
     buffer.ok_or_else(|| {
         handle.unlock(word);
-        unpin_task();
         Refused::Busy
     })
 }
@@ -108,12 +121,13 @@ pub(crate) fn try_unmap(handle: Handle) -> bool {
     let unlocked = handle.load().unlocked_direct();
     if let Some(unlocked) = unlocked {
         handle.unlock(unlocked);
-        unpin_task();
+        Pin::end();
     }
     unlocked.is_some()
 }
 
-/// Ends [`map`]. False if the object is not mapped, or not by this CPU: nothing was done then.
+/// Ends [`map`]. False if the object is not mapped, or is in two pages and not in this CPU's
+/// buffer: nothing was done then.
 pub(crate) fn unmap(
     buffers: &BounceBuffers,
     handle: Handle,
@@ -127,6 +141,6 @@ pub(crate) fn unmap(
         return false;
     }
     handle.unlock(word.unlocked());
-    unpin_task();
+    Pin::end();
     true
 }
