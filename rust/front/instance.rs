@@ -87,9 +87,11 @@ impl Instance {
             None => None,
         };
         let pool = OwnedPool::new(Pool::new(&state.shared, name, lru))?;
-        let shrinker = shrinker::Registration::new(name, pool.get())?;
+        // SAFETY: The shrinker and the files end before the pool does: fields are dropped in order.
+        let shared = unsafe { pool.get_static() };
+        let shrinker = shrinker::Registration::new(name, shared)?;
         let dir = state.debugfs.dir(name);
-        debugfs::show_pool(&dir, pool.get());
+        debugfs::show_pool(&dir, shared);
         let instance = Self {
             _debugfs: dir,
             _shrinker: shrinker,
@@ -107,22 +109,22 @@ impl Instance {
     /// [`Pool::map`]; null if that is refused.
     #[inline(always)]
     pub(super) fn map(&self, handle: Handle, mode: MapMode) -> *mut c_void {
-        let address = Pool::try_map(handle).or_else(|| self.pool().map(handle, mode));
+        let address = Pool::try_map(handle).or_else(|| self.pool.get().map(handle, mode));
         address.map_or(null_mut(), |address| address.as_ptr().cast())
     }
 
     /// [`Pool::unmap`], with a warning if the object was not mapped.
     #[inline(always)]
     pub(super) fn unmap(&self, handle: Handle) {
-        if !Pool::try_unmap(handle) && !self.pool().unmap(handle) {
+        if !Pool::try_unmap(handle) && !self.pool.get().unmap(handle) {
             warn(c_str!("zsmalloc_rs: unmap of an object that is not mapped"));
         }
     }
 
-    /// The pool, as long as anybody may use it: users have stopped before the instance is dropped,
-    /// and callbacks are waited for.
+    /// The pool. It may keep the reference: what works in the background is waited for when it is
+    /// dropped.
     #[inline(always)]
-    pub(crate) fn pool(&self) -> &'static Pool {
+    pub(super) fn pool(&'static self) -> &'static Pool {
         self.pool.get()
     }
 }
@@ -144,11 +146,20 @@ impl OwnedPool {
         Ok(Self(pool.into()))
     }
 
-    /// The pool, for those that have ended when `self` is dropped.
+    /// The pool.
     #[inline(always)]
-    fn get(&self) -> &'static Pool {
-        // SAFETY: It lives until `self` is dropped, by the invariant, and `drop` says who is gone
-        // then.
+    fn get(&self) -> &Pool {
+        // SAFETY: It lives until `self` is dropped, by the invariant.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// The pool, for what outlives the borrow.
+    ///
+    /// # Safety
+    ///
+    /// That must have ended when `self` is dropped.
+    unsafe fn get_static(&self) -> &'static Pool {
+        // SAFETY: It lives for as long, by the invariant and this function's contract.
         unsafe { self.0.as_ref() }
     }
 }

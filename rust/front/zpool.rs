@@ -18,18 +18,18 @@ impl Driver for ZsmallocRs {
         Instance::new(name, None)
     }
 
-    fn malloc(pool: &Instance, size: usize, gfp: Gfp) -> Result<usize> {
+    fn malloc(pool: &'static Instance, size: usize, gfp: Gfp) -> Result<usize> {
         Ok(pool.pool().malloc(size, gfp)?.addr())
     }
 
-    unsafe fn free(pool: &Instance, handle: usize) {
+    unsafe fn free(pool: &'static Instance, handle: usize) {
         // SAFETY: From `malloc`, by this function's contract.
         if let Some(handle) = unsafe { handle_from_raw(handle) } {
             pool.pool().free(handle);
         }
     }
 
-    unsafe fn map(pool: &Instance, handle: usize, mode: MapMode) -> *mut c_void {
+    unsafe fn map(pool: &'static Instance, handle: usize, mode: MapMode) -> *mut c_void {
         // SAFETY: From `malloc` and live, by this function's contract.
         let Some(handle) = (unsafe { handle_from_raw(handle) }) else {
             return core::ptr::null_mut();
@@ -37,14 +37,14 @@ impl Driver for ZsmallocRs {
         pool.map(handle, mode)
     }
 
-    unsafe fn unmap(pool: &Instance, handle: usize) {
+    unsafe fn unmap(pool: &'static Instance, handle: usize) {
         // SAFETY: From `malloc` and mapped, by this function's contract.
         if let Some(handle) = unsafe { handle_from_raw(handle) } {
             pool.unmap(handle);
         }
     }
 
-    fn total_pages(pool: &Instance) -> u64 {
+    fn total_pages(pool: &'static Instance) -> u64 {
         crate::logic::conv::usize_to_u64(pool.pool().total_pages())
     }
 }

@@ -3,7 +3,7 @@
 //! zpool drivers (`<linux/zpool.h>`): how zswap reaches an allocator.
 
 use super::{bindings, gfp::Gfp};
-use crate::logic::map_mode::MapMode;
+use crate::logic::map_mode::{MapMode, READ_ONLY, WRITE_ONLY};
 use core::marker::PhantomData;
 use kernel::{
     c_str,
@@ -15,7 +15,11 @@ use kernel::{
     ThisModule,
 };
 
-/// A zpool driver. Handles are opaque here; the implementer gave them out and knows what they are.
+const _: () = assert!(READ_ONLY == bindings::zpool_mapmode_ZPOOL_MM_RO);
+const _: () = assert!(WRITE_ONLY == bindings::zpool_mapmode_ZPOOL_MM_WO);
+
+/// A zpool driver. References to a pool are good until it is destroyed. Handles are opaque here;
+/// the implementer gave them out and knows what they are.
 pub(crate) trait Driver {
     /// A pool.
     type Pool: ForeignOwnable + 'static;
@@ -27,7 +31,7 @@ pub(crate) trait Driver {
 
     /// Allocates an object of `size` bytes. Returns its handle.
     fn malloc(
-        pool: <Self::Pool as ForeignOwnable>::Borrowed<'_>,
+        pool: <Self::Pool as ForeignOwnable>::Borrowed<'static>,
         size: usize,
         gfp: Gfp,
     ) -> Result<usize>;
@@ -37,7 +41,7 @@ pub(crate) trait Driver {
     /// # Safety
     ///
     /// `handle` must come from [`Driver::malloc`] of the same pool, and not be freed since.
-    unsafe fn free(pool: <Self::Pool as ForeignOwnable>::Borrowed<'_>, handle: usize);
+    unsafe fn free(pool: <Self::Pool as ForeignOwnable>::Borrowed<'static>, handle: usize);
 
     /// Makes an object addressable; null if that is refused.
     ///
@@ -45,7 +49,7 @@ pub(crate) trait Driver {
     ///
     /// As for [`Driver::free`].
     unsafe fn map(
-        pool: <Self::Pool as ForeignOwnable>::Borrowed<'_>,
+        pool: <Self::Pool as ForeignOwnable>::Borrowed<'static>,
         handle: usize,
         mode: MapMode,
     ) -> *mut c_void;
@@ -55,10 +59,10 @@ pub(crate) trait Driver {
     /// # Safety
     ///
     /// The object must be mapped by the caller.
-    unsafe fn unmap(pool: <Self::Pool as ForeignOwnable>::Borrowed<'_>, handle: usize);
+    unsafe fn unmap(pool: <Self::Pool as ForeignOwnable>::Borrowed<'static>, handle: usize);
 
     /// Pages that the pool's objects occupy.
-    fn total_pages(pool: <Self::Pool as ForeignOwnable>::Borrowed<'_>) -> u64;
+    fn total_pages(pool: <Self::Pool as ForeignOwnable>::Borrowed<'static>) -> u64;
 }
 
 /// Keeps a driver registered.
