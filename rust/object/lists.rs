@@ -9,7 +9,7 @@ use super::{
     lru::{Coldest, Lru},
     migrate::Migrate,
     tail::{Extension, HeldTail, Tail},
-    zspage::{Doomed, Reclaim, Zspage, ZspageBox},
+    zspage::{Doomed, Zspage, ZspageBox},
 };
 use crate::logic::{
     fullness::{Group, GroupSet, EMPTY, FULL, NR_GROUPS},
@@ -155,7 +155,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
     /// The zspage that lacks pages, unless it is under reclaim.
     pub(crate) fn short(&self) -> Option<&Zspage<Owner>> {
         let short = self.get(self.short.get()?);
-        (short.reclaim().get() == Reclaim::Not).then_some(short)
+        (!short.is_under_reclaim()).then_some(short)
     }
 
     /// Pages and slots that the zspages lack.
@@ -273,7 +273,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
         let raw = lru.take(coldest)?;
         let zspage = self.get(raw);
         self.unlist(zspage);
-        zspage.reclaim().set(Reclaim::Under);
+        zspage.set_under_reclaim(true);
         Some(Isolated(raw))
     }
 
@@ -285,7 +285,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
     /// Ends reclaim: the zspage is an ordinary one again.
     pub(crate) fn restore(&self, isolated: Isolated<Owner>, class: &Geometry) -> &Zspage<Owner> {
         let zspage = self.get(isolated.0);
-        zspage.reclaim().set(Reclaim::Not);
+        zspage.set_under_reclaim(false);
         self.relist(zspage, class);
         zspage
     }
@@ -299,7 +299,8 @@ impl<Owner: Sync> ZspageLists<Owner> {
     /// A zspage of this class, by a value that stands for it.
     #[inline(always)]
     fn get(&self, zspage: NonNull<Zspage<Owner>>) -> &Zspage<Owner> {
-        // SAFETY: Boxed, isolated and pinned zspages live, and the class's lock is held.
+        // SAFETY: Boxed, isolated and pinned zspages live, and so does `short`, by the invariant.
+        // The class's lock is held.
         unsafe { zspage.as_ref() }
     }
 

@@ -3,9 +3,10 @@
 //! Zspages: chains of pages with the slots of one size class.
 //!
 //! A zspage begins as a [`ZspageBox`], which nobody else knows. Then it is its class's, its
-//! `Owner`, whose lock guards all fields; they are cells, so `&Zspage` cannot leave the task that
-//! holds the lock. It is on a list of the class, unless it is full or under reclaim. It ends as
-//! [`Doomed`], with all its pages held.
+//! `Owner`, whose lock guards all fields but two: the one that says who owns it never changes, and
+//! its place in the order of use is under the lock of that. They are cells, so `&Zspage` cannot
+//! leave the task that holds the lock. It is on a list of the class, unless it is full or under
+//! reclaim. It ends as [`Doomed`], with all its pages held.
 
 #[cfg(CONFIG_COMPACTION)]
 use super::migrate::Movable;
@@ -61,7 +62,7 @@ pub(crate) struct Zspage<Owner> {
 
 /// Whether a zspage is under reclaim.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reclaim {
+enum Reclaim {
     /// It is not.
     Not,
     /// It is: it is on no list, and objects that are freed are only marked.
@@ -84,7 +85,8 @@ impl<Owner> Linked for Zspage<Owner> {
     }
 }
 
-// SAFETY: It is reached under its owner's lock only.
+// SAFETY: All fields are guarded by the owner's lock, `by_age` by that of the order of use; `owner`
+// never changes.
 unsafe impl<Owner: Sync> Send for Zspage<Owner> {}
 
 /// Words of a zspage.
@@ -290,10 +292,26 @@ impl<Owner> Zspage<Owner> {
         &self.group
     }
 
-    /// Whether it is under reclaim.
+    /// It is under reclaim: on no list, and objects that are freed are only marked.
     #[inline(always)]
-    pub(crate) fn reclaim(&self) -> &Cell<Reclaim> {
-        &self.reclaim
+    pub(crate) fn is_under_reclaim(&self) -> bool {
+        self.reclaim.get() != Reclaim::Not
+    }
+
+    /// Begins or ends reclaim.
+    pub(super) fn set_under_reclaim(&self, under: bool) {
+        self.reclaim
+            .set(if under { Reclaim::Under } else { Reclaim::Not });
+    }
+
+    /// Notes that an object of it, under reclaim, was marked as freed.
+    pub(crate) fn note_freed(&self) {
+        self.reclaim.set(Reclaim::Freed);
+    }
+
+    /// Whether an object was marked since the last call.
+    pub(crate) fn take_freed(&self) -> bool {
+        self.reclaim.replace(Reclaim::Under) == Reclaim::Freed
     }
 }
 

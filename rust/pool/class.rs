@@ -25,7 +25,7 @@ use crate::object::{
     slot::{Slot, SlotHeader},
     tail::{Extension, HeldTail, Tail},
     words::FreeWord,
-    zspage::{Doomed, Reclaim, Zspage, ZspageBox},
+    zspage::{Doomed, Zspage, ZspageBox},
 };
 use crate::zpdesc_rs::{ZpdescRef, PAGE_SHIFT};
 use core::sync::atomic::{AtomicU16, AtomicU8, AtomicUsize, Ordering};
@@ -194,7 +194,7 @@ pub(crate) struct ClassGuard<'c> {
 
 /// Adds to a counter that is written under the class's lock only.
 #[inline(always)]
-pub(super) fn add(counter: &AtomicUsize, by: isize) {
+pub(super) fn add_locked(counter: &AtomicUsize, by: isize) {
     let value = counter.load(Ordering::Relaxed).wrapping_add_signed(by);
     counter.store(value, Ordering::Relaxed);
 }
@@ -270,7 +270,7 @@ impl ClassGuard<'_> {
         } else {
             self.lists.unlist(zspage);
         }
-        add(&self.class.inuse, 1);
+        add_locked(&self.class.inuse, 1);
         if let Some(lru) = &self.class.lru {
             lru.touch(zspage);
         }
@@ -340,7 +340,7 @@ impl ClassGuard<'_> {
         }
         let (zspage, zpdesc) = Zspage::at(self.class, word.phys()).ok_or(Kept::Foreign)?;
         let (header, start) = zspage.header_of(zpdesc, word);
-        if zspage.reclaim().get() != Reclaim::Not {
+        if zspage.is_under_reclaim() {
             Self::defer_free(zspage, header, handle, word);
             return Ok(Freed::Deferred);
         }
@@ -378,7 +378,7 @@ impl ClassGuard<'_> {
         handle: Handle,
     ) -> FreeWord {
         header.set(zspage.slots().release(start));
-        add(&self.class.inuse, -1);
+        add_locked(&self.class.inuse, -1);
         FreeWord::retire(handle)
     }
 
@@ -422,12 +422,12 @@ impl ClassGuard<'_> {
 
     /// Adds to the number of objects.
     pub(super) fn objects_changed(&self, by: isize) {
-        add(&self.class.inuse, by);
+        add_locked(&self.class.inuse, by);
     }
 
     /// Adds to the number of zspages, and notes what they lack.
     pub(super) fn zspages_changed(class: &SizeClass, lists: &ZspageLists<SizeClass>, by: isize) {
-        add(&class.zspages, by);
+        add_locked(&class.zspages, by);
         let (pages, slots) = lists.missing(&class.geometry);
         class.missing_pages.store(pages, Ordering::Relaxed);
         class.missing_slots.store(slots, Ordering::Relaxed);

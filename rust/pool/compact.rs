@@ -324,8 +324,8 @@ impl ClassGuard<'_> {
 
     /// Moves one object into this class, whose `geometry` is given: to the zspage `to`, or, when
     /// that is full, to what `others` says. It comes from a slot of `size` bytes, of this class or,
-    /// promoted, of a smaller one that is locked too. That slot is the caller's to free. False,
-    /// with nothing changed, if the object is in use, or if there is no room.
+    /// promoted, of a smaller one that is locked too. That slot is the caller's to free. False
+    /// if the object stays: it is in use, or there is no room, and then `to` is full.
     #[inline(always)]
     pub(super) fn move_object<'g>(
         &'g self,

@@ -2,7 +2,7 @@
 
 //! Page migration: the objects on a page follow it to another one.
 
-use super::class::{add, ClassGuard, SizeClass};
+use super::class::{add_locked, ClassGuard, SizeClass};
 use crate::kapi::sched::{usleep, MoverGuard};
 use crate::object::{
     migrate::{Migrate, PinnedZspage},
@@ -89,7 +89,7 @@ impl ClassGuard<'_> {
             return Err(InUse);
         }
         objects.replace_page(zspage, old, new);
-        add(&self.class.migrated, 1);
+        add_locked(&self.class.migrated, 1);
         Ok(())
     }
 
@@ -105,6 +105,6 @@ impl ClassGuard<'_> {
             handle.unlock(handle.load().unlocked());
             true
         });
-        add(&class.refused, 1);
+        add_locked(&class.refused, 1);
     }
 }

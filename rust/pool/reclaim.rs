@@ -22,7 +22,7 @@ use crate::object::{
     lru::{Coldest, Lru},
     magazine::Batch,
     slot::SlotHeader,
-    zspage::{Reclaim, Zspage},
+    zspage::Zspage,
 };
 use core::sync::atomic::Ordering;
 use kernel::prelude::*;
@@ -64,7 +64,7 @@ impl Pool {
     /// # Errors
     ///
     /// `EINVAL` if there is nothing to reclaim, because the pool is empty, all of it is under
-    /// reclaim already, or it has no handler; `EAGAIN` if no try succeeded.
+    /// reclaim already, or it has no handler, or if `tries` is 0; `EAGAIN` if no try succeeded.
     pub(crate) fn reclaim(&'static self, handler: &impl Evict, tries: u32) -> Result<usize> {
         let lru = self.lru.as_deref().ok_or(EINVAL)?;
         for attempt in 0..tries {
@@ -172,7 +172,7 @@ impl ClassGuard<'_> {
     ) {
         header.set(Header::Deferred(handle.addr()));
         handle.store(word.with_dead());
-        zspage.reclaim().set(Reclaim::Freed);
+        zspage.note_freed();
     }
 
     /// The first object after `last`, the one that the handler has just evicted, with where its
@@ -204,7 +204,8 @@ impl ClassGuard<'_> {
         let geometry = self.class.geometry();
         let zspage = self.lists.isolated(&isolated);
         if from == 0 {
-            zspage.reclaim().set(Reclaim::Under);
+            // What was marked until now will be met.
+            zspage.take_freed();
         }
         let some = BUDGET.saturating_mul(geometry.step);
         let mut end = from.saturating_add(some).min(geometry.end());
@@ -221,7 +222,7 @@ impl ClassGuard<'_> {
         if end < geometry.end() {
             return Settled::Partly(isolated, end);
         }
-        if zspage.reclaim().get() == Reclaim::Freed {
+        if zspage.take_freed() {
             return Settled::Partly(isolated, 0);
         }
         let zspage = self.lists.restore(isolated, geometry);

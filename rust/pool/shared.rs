@@ -122,21 +122,21 @@ impl Shared {
     /// Records pools that came or went.
     pub(super) fn pools_changed(&self, pools: isize) {
         let guard = PreemptGuard::new();
-        add(&self.counters.this_cpu(&guard).pools, pools);
+        add_on_this_cpu(&self.counters.this_cpu(&guard).pools, pools);
     }
 
     /// Records pages that came or went.
     pub(super) fn pages_changed(&self, pages: isize) {
         let guard = PreemptGuard::new();
-        add(&self.counters.this_cpu(&guard).pages, pages);
+        add_on_this_cpu(&self.counters.this_cpu(&guard).pages, pages);
     }
 
     /// Records how the pages of a new zspage lie.
     pub(super) fn pages_chained(&self, adjacent: usize, apart: usize) {
         let guard = PreemptGuard::new();
         let counters = self.counters.this_cpu(&guard);
-        add(&counters.adjacent, usize_to_isize(adjacent));
-        add(&counters.apart, usize_to_isize(apart));
+        add_on_this_cpu(&counters.adjacent, usize_to_isize(adjacent));
+        add_on_this_cpu(&counters.apart, usize_to_isize(apart));
     }
 
     /// Adds up what the module holds.
@@ -172,7 +172,7 @@ impl Shared {
 
 /// Adds to a counter that only this CPU changes: no atomic operation is needed.
 #[inline(always)]
-fn add(counter: &AtomicIsize, by: isize) {
+fn add_on_this_cpu(counter: &AtomicIsize, by: isize) {
     let value = counter.load(Ordering::Relaxed).wrapping_add(by);
     counter.store(value, Ordering::Relaxed);
 }
