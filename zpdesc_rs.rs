@@ -26,7 +26,6 @@ use crate::kapi::{
 use crate::logic::{
     conv::{u32_to_usize, u64_to_usize, usize_to_u64},
     size_class::MAX_CHAIN,
-    word::PHYS_BITS,
 };
 use core::{
     mem::{offset_of, size_of},
@@ -56,7 +55,7 @@ pub(crate) struct Zpdesc {
     /// Links of whoever isolated the page, or of pages on their way back to the page allocator.
     lru: [AtomicUsize; 2],
     /// The movable operations, tagged as `__SetPageMovable()` does it; written by who holds the
-    /// page.
+    /// page, or has it locked by the core.
     movable_ops: AtomicUsize,
     /// The next page of the chain, or a huge object's header.
     next: AtomicU64,
@@ -107,8 +106,6 @@ impl PlaceBits {
     const MASK: u32 = (1 << 24) - 1;
 }
 const _: () = assert!(PAGE_SHIFT <= PlaceBits::OFFSET_BITS);
-// A handle word can hold the address of any page.
-const _: () = assert!(bindings::ZPDESC_PHYS_BITS <= PHYS_BITS);
 const _: () = assert!(MAX_PAGES <= 1 << (24 - PlaceBits::OFFSET_BITS));
 
 impl Zpdesc {
@@ -116,10 +113,11 @@ impl Zpdesc {
     ///
     /// # Safety
     ///
-    /// The page must be ours for `'a`: allocated by this module and not given back.
+    /// For `'a` the page must be ours (allocated by this module, not given back), or a new one that
+    /// the migration core has locked for us.
     #[inline(always)]
     pub(crate) unsafe fn from_page<'a>(page: NonNull<bindings::page>) -> &'a Self {
-        // SAFETY: A page of ours; the layouts match by the assertions above.
+        // SAFETY: Allocated, by this function's contract; the assertions above compare the layouts.
         unsafe { page.cast::<Self>().as_ref() }
     }
 
@@ -130,8 +128,10 @@ impl Zpdesc {
     /// As for [`Zpdesc::from_page`].
     #[inline(always)]
     pub(crate) unsafe fn from_phys<'a>(phys: u64) -> &'a Self {
-        // SAFETY: The page is one of ours, so it has a descriptor.
-        unsafe { &*memmap::page_at(u64_to_usize(phys)).cast::<Self>() }
+        // SAFETY: Allocated pages have a descriptor.
+        let page = unsafe { memmap::page_at(u64_to_usize(phys)) };
+        // SAFETY: A page that this function's contract allows; its descriptor is not null.
+        unsafe { &*page.cast::<Self>() }
     }
 
     /// The page behind the descriptor (`zpdesc_page`).
@@ -144,20 +144,22 @@ impl Zpdesc {
     /// Page frame number (`zpdesc_pfn`).
     #[inline(always)]
     pub(crate) fn pfn(&self) -> usize {
-        memmap::phys_of(self.page()) >> PAGE_SHIFT
+        u64_to_usize(self.phys()) >> PAGE_SHIFT
     }
 
     /// Physical address of the page's first byte.
     #[inline(always)]
     pub(crate) fn phys(&self) -> u64 {
-        usize_to_u64(memmap::phys_of(self.page()))
+        // SAFETY: `self` is the descriptor of a page.
+        usize_to_u64(unsafe { memmap::phys_of(self.page()) })
     }
 
     /// How far the page is from `other` in physical memory, in bytes, modulo `1 << 64`.
     #[cfg(CONFIG_COMPACTION)]
     #[inline(always)]
     pub(crate) fn distance_from(&self, other: &Self) -> usize {
-        memmap::distance(other.page(), self.page())
+        // SAFETY: Both are descriptors of pages.
+        unsafe { memmap::distance(other.page(), self.page()) }
     }
 
     /// Address of the page's first byte in the direct map.
@@ -271,8 +273,8 @@ impl Zpdesc {
         (bits(self) ^ bits(other)) & bindings::ZPDESC_ZONE_MASK == 0
     }
 
-    /// Makes the page movable with `ops` (`__zpdesc_set_movable`); it is held, or nobody else
-    /// knows it.
+    /// Makes the page movable with `ops` (`__zpdesc_set_movable`); it is held, nobody else knows
+    /// it, or the migration core has it locked for us.
     #[cfg(CONFIG_COMPACTION)]
     pub(crate) fn set_movable(&self, ops: &'static bindings::movable_operations) {
         let ops: *const bindings::movable_operations = ops;
@@ -352,9 +354,9 @@ impl Zpdesc {
         unsafe { bindings::folio_unlock(self.page().cast()) };
     }
 
-    /// Takes a reference (`zpdesc_get`).
+    /// Takes a reference (`zpdesc_get`). The page is not frozen.
     pub(crate) fn get(&self) -> ZpdescRef {
-        // SAFETY: The page is ours, so it has a reference already, and is no tail page.
+        // SAFETY: The page has a reference already, ours or the core's, and is no tail page.
         unsafe { bindings::page_ref_inc(self.page()) };
         // INVARIANT: just taken.
         ZpdescRef(self.page())

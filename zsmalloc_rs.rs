@@ -89,7 +89,7 @@ impl kernel::Module for ZsmallocRs {
         kapi::direct_map::init()?;
         kapi::memmap::init();
         let state = KBox::pin_init(State::new(kapi::module::chain()), GFP_KERNEL)?;
-        let state = STATE.publish(state);
+        let state = STATE.publish(state)?;
         let hotplug = cpuhp::Registration::new(c_str!("mm/zsmalloc_rs:prepare"))?;
         let loaded = Self {
             #[cfg(CONFIG_ZPOOL)]

@@ -14,5 +14,5 @@ pub(crate) fn addr_of<T>(ptr: *const T) -> usize {
 /// The pointer to an address that [`addr_of`] or the kernel gave out.
 #[inline(always)]
 pub(crate) fn ptr_at<T>(addr: usize) -> *mut T {
-    addr as *mut T // CAST: an address in the kernel's direct map.
+    addr as *mut T // CAST: an address that was a pointer's.
 }

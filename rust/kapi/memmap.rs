@@ -6,11 +6,16 @@
 //! the C side knows.
 
 use super::bindings;
+use crate::logic::word::PHYS_BITS;
 
 /// Bytes in a page, as a shift.
 pub(crate) const PAGE_SHIFT: u32 = bindings::ZPDESC_PAGE_SHIFT;
 /// Bytes in a page.
 pub(crate) const PAGE_SIZE: usize = 1 << PAGE_SHIFT;
+const _: () = assert!(
+    bindings::ZPDESC_PHYS_BITS <= PHYS_BITS,
+    "handles hold physical addresses of up to 55 bits; this architecture has more"
+);
 
 /// The array.
 #[cfg(CONFIG_SPARSEMEM_VMEMMAP)]
@@ -34,22 +39,34 @@ mod model {
     }
 
     /// The descriptor of the page at a physical address.
+    ///
+    /// # Safety
+    ///
+    /// The page must have one.
     #[inline(always)]
-    pub(crate) fn page_at(phys: usize) -> *mut bindings::page {
+    pub(crate) unsafe fn page_at(phys: usize) -> *mut bindings::page {
         let offset = (phys >> PAGE_SHIFT).wrapping_mul(size_of::<bindings::page>());
         ptr_at(BASE.load(Ordering::Relaxed).wrapping_add(offset))
     }
 
     /// `page_to_phys()`.
+    ///
+    /// # Safety
+    ///
+    /// `page` must be the descriptor of a page.
     #[inline(always)]
-    pub(crate) fn phys_of(page: *mut bindings::page) -> usize {
+    pub(crate) unsafe fn phys_of(page: *mut bindings::page) -> usize {
         bytes_between(BASE.load(Ordering::Relaxed), addr_of(page))
     }
 
     /// How far one page is from another in physical memory, in bytes, modulo `1 << 64`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`phys_of`].
     #[cfg(CONFIG_COMPACTION)]
     #[inline(always)]
-    pub(crate) fn distance(from: *mut bindings::page, to: *mut bindings::page) -> usize {
+    pub(crate) unsafe fn distance(from: *mut bindings::page, to: *mut bindings::page) -> usize {
         bytes_between(addr_of(from), addr_of(to))
     }
 
@@ -78,21 +95,36 @@ mod model {
     pub(crate) fn init() {}
 
     /// The descriptor of the page at a physical address.
-    pub(crate) fn page_at(phys: usize) -> *mut bindings::page {
-        // SAFETY: Callers pass addresses in pages of ours.
+    ///
+    /// # Safety
+    ///
+    /// The page must have one.
+    pub(crate) unsafe fn page_at(phys: usize) -> *mut bindings::page {
+        // SAFETY: It has a descriptor, by this function's contract.
         unsafe { bindings::pfn_to_page(phys >> PAGE_SHIFT) }
     }
 
     /// `page_to_phys()`.
-    pub(crate) fn phys_of(page: *mut bindings::page) -> usize {
-        // SAFETY: Callers pass pages of ours.
+    ///
+    /// # Safety
+    ///
+    /// `page` must be the descriptor of a page.
+    pub(crate) unsafe fn phys_of(page: *mut bindings::page) -> usize {
+        // SAFETY: A page's descriptor, by this function's contract.
         unsafe { bindings::page_to_pfn(page) << PAGE_SHIFT }
     }
 
     /// How far one page is from another in physical memory, in bytes, modulo `1 << 64`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`phys_of`].
     #[cfg(CONFIG_COMPACTION)]
-    pub(crate) fn distance(from: *mut bindings::page, to: *mut bindings::page) -> usize {
-        phys_of(to).wrapping_sub(phys_of(from))
+    pub(crate) unsafe fn distance(from: *mut bindings::page, to: *mut bindings::page) -> usize {
+        // SAFETY: A page's descriptor, by this function's contract.
+        let from = unsafe { phys_of(from) };
+        // SAFETY: This one, too, is a page's descriptor.
+        unsafe { phys_of(to) }.wrapping_sub(from)
     }
 }
 

@@ -25,24 +25,37 @@ impl<T: Sync + 'static> Global<T> {
     }
 
     /// Puts `value` in the place until the returned value is dropped.
-    pub(crate) fn publish(&'static self, value: Pin<KBox<T>>) -> Published<T> {
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if there is a value already.
+    pub(crate) fn publish(&'static self, value: Pin<KBox<T>>) -> Result<Published<T>> {
         // SAFETY: It is pinned again, in effect, by never being moved out of the allocation.
         let raw = KBox::into_raw(unsafe { Pin::into_inner_unchecked(value) });
+        // INVARIANT: from a box, for the `Published` below.
         // Pairs with the Acquire load in `get`: who sees the pointer sees the value.
-        self.0.store(raw, Ordering::Release);
-        Published { place: self }
+        let empty = self
+            .0
+            .compare_exchange(null_mut(), raw, Ordering::Release, Ordering::Relaxed);
+        if empty.is_err() {
+            // SAFETY: From `into_raw` above, and nobody has seen it.
+            drop(unsafe { KBox::from_raw(raw) });
+            return Err(EBUSY);
+        }
+        Ok(Published { place: self })
     }
 
     /// The object, `None` outside of its publication.
     ///
-    /// The reference is good for as long as the module is in use: whoever can call into the module
-    /// (through an exported symbol, a registered driver or a live pool) holds a reference to the
-    /// module, and the publication ends in the module's exit, after the last of them is gone.
+    /// The reference is good for as long as the module is in use.
     #[inline(always)]
     pub(crate) fn get(&'static self) -> Option<&'static T> {
         // Pairs with the Release store in `publish`.
         let ptr = NonNull::new(self.0.load(Ordering::Acquire))?;
-        // SAFETY: By the type invariant it points to a live `T`, shared only (`T: Sync`).
+        // SAFETY: By the type invariant it points to a live `T`, shared only (`T: Sync`). Whoever
+        // can call into the module (through an exported symbol, a registered driver or a live pool)
+        // holds a reference to the module, and the publication ends in the module's exit, after
+        // the last of them is gone.
         Some(unsafe { ptr.as_ref() })
     }
 }

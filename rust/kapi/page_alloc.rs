@@ -8,18 +8,20 @@ use super::{
     gfp::Gfp,
     task,
 };
-use core::ptr::NonNull;
+use core::ptr::{null_mut, NonNull};
 
 /// A page.
 pub(crate) type Page = bindings::page;
 
-/// Fills `pages`, or leaves nothing allocated and returns false. All entries are null before.
+/// Fills `pages`, or leaves nothing allocated and returns false.
 ///
 /// The bulk allocator hands out fewer pages than asked for whenever that is easier, at least one
 /// unless there is no memory; what it hands out at once is often physically adjacent. It does not
 /// know of the memory policy of a task that has one. Sleeps only if `gfp` allows it.
 pub(crate) fn fill(gfp: Gfp, pages: &mut [*mut Page]) -> bool {
     let gfp = gfp.as_raw();
+    // The bulk allocator takes what is there already for pages that it need not allocate.
+    pages.fill(null_mut());
     let filled = if task::has_memory_policy() {
         fill_singly(gfp, pages)
     } else {
@@ -28,14 +30,16 @@ pub(crate) fn fill(gfp: Gfp, pages: &mut [*mut Page]) -> bool {
     if filled {
         return true;
     }
-    for page in pages.iter().filter(|page| !page.is_null()) {
+    for page in pages.iter_mut().filter(|page| !page.is_null()) {
         // SAFETY: Just allocated by the call above, and not used yet.
         unsafe { bindings::__free_pages(*page, 0) };
+        *page = null_mut();
     }
     false
 }
 
-/// [`fill`] by the bulk allocator. If it returns false, some of the pages may be allocated.
+/// [`fill`] by the bulk allocator; all entries are null before. If it returns false, some of the
+/// pages may be allocated.
 fn fill_in_bulk(gfp: bindings::gfp_t, pages: &mut [*mut Page]) -> bool {
     let mut have = 0;
     loop {
@@ -52,8 +56,8 @@ fn fill_in_bulk(gfp: bindings::gfp_t, pages: &mut [*mut Page]) -> bool {
     }
 }
 
-/// [`fill`] page by page, where the task's memory policy says. If it returns false, some of the
-/// pages may be allocated.
+/// [`fill`] page by page, where the task's memory policy says; all entries are null before. If it
+/// returns false, some of the pages may be allocated.
 #[cold]
 fn fill_singly(gfp: bindings::gfp_t, pages: &mut [*mut Page]) -> bool {
     pages.iter_mut().all(|page| {

@@ -14,7 +14,8 @@ use kernel::{error::code::ENOMEM, ffi::c_void, prelude::*};
 /// A value of type `T` for every possible CPU.
 ///
 /// Any task may look at any CPU's value, so `T` is `Sync`; that a value is changed only by its own
-/// CPU is up to `T`'s users, who get it from [`PerCpu::this_cpu`].
+/// CPU is up to `T`'s users, who get it from [`PerCpu::this_cpu`], or from [`PerCpu::current_cpu`]
+/// if something else keeps them on the CPU.
 ///
 /// # Invariants
 ///

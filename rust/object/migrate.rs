@@ -52,7 +52,7 @@ impl<Owner: Migrate> movable::Operations for Movable<Owner> {
     unsafe fn migrate(new: NonNull<Page>, old: NonNull<Page>, may_wait: bool) -> Result {
         // SAFETY: The page is movable with these operations, so it is ours, and its lock keeps it.
         let old: &Zpdesc = unsafe { Zpdesc::from_page(old) };
-        // SAFETY: The core has allocated the page for us to use; it is ours if this succeeds.
+        // SAFETY: The core has it locked for us to use.
         let new: &Zpdesc = unsafe { Zpdesc::from_page(new) };
         let zspage = NonNull::new(old.zspage().cast::<Zspage<Owner>>()).ok_or(EINVAL)?;
         // SAFETY: A page leaves its zspage, alone or with all others, only while who frees it holds
