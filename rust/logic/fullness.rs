@@ -61,7 +61,7 @@ impl Group {
     }
 
     /// Zspages of this group have at least one object and room for one more. For tests.
-    #[allow(dead_code)]
+    #[allow(dead_code)] // The module has no use for it.
     pub const fn is_partial(self) -> bool {
         self.0 != EMPTY.0 && self.0 != FULL.0
     }

@@ -84,7 +84,7 @@ impl Header {
     }
 
     /// The handle of an object, also of one whose free is deferred. For tests.
-    #[allow(dead_code)]
+    #[allow(dead_code)] // The module has no use for it.
     pub const fn handle(self) -> Option<usize> {
         Self::handle_in(self.to_raw())
     }

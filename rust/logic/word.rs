@@ -22,7 +22,7 @@ use super::conv::{low_u32, u16_to_u32, u32_to_u64};
 use super::header::HEADER_BYTES;
 
 /// Granule of slots' addresses in bytes: every class size is a multiple of it. For tests.
-#[allow(dead_code)]
+#[allow(dead_code)] // The module has no use for it.
 pub const ADDR_ALIGN: u64 = 1 << ADDR_SHIFT;
 /// [`ADDR_ALIGN`] as a shift.
 pub const ADDR_SHIFT: u32 = 4;

@@ -89,7 +89,8 @@ impl<T: Listed> List<T> {
         self.0.set(Some(NonNull::from(value)));
     }
 
-    /// Takes a value of this list off.
+    /// Takes a value of this list off. It has a link, then: nothing is done about a value that was
+    /// never on a list.
     #[inline(always)]
     pub(super) fn remove(&self, value: &T) {
         let place = value.place();
