@@ -288,9 +288,9 @@ static int count_up(void *data)
 	return zsrs_wait_for_stop();
 }
 
-/* Has all contenders work at once, each on a CPU if there are as many, and waits for them. */
+/* Has all contenders work at once, on so many CPUs, and waits for them. */
 static void contend(struct kunit *test, struct contender *contenders,
-		    int (*work)(void *contender), const char *name)
+		    int (*work)(void *contender), const char *name, unsigned int cpus)
 {
 	int i;
 
@@ -298,7 +298,7 @@ static void contend(struct kunit *test, struct contender *contenders,
 		init_completion(&contenders[i].done);
 		contenders[i].task = kthread_create(work, &contenders[i], "%s/%d", name, i);
 		KUNIT_ASSERT_FALSE(test, IS_ERR(contenders[i].task));
-		kthread_bind(contenders[i].task, i % num_online_cpus());
+		kthread_bind(contenders[i].task, i % cpus);
 	}
 	for (i = 0; i < WORKERS; i++)
 		wake_up_process(contenders[i].task);
@@ -333,7 +333,7 @@ static void map_is_exclusive(struct kunit *test)
 		contenders[i].pool = pool;
 		contenders[i].handles = handles;
 	}
-	contend(test, contenders, count_up, "zsrs_count");
+	contend(test, contenders, count_up, "zsrs_count", num_online_cpus());
 	for (i = 0; i < SHARED; i++) {
 		u64 *number = zsrs_map_object(pool, handles[i], ZSRS_MM_RO);
 
@@ -342,6 +342,81 @@ static void map_is_exclusive(struct kunit *test)
 		zsrs_free(pool, handles[i]);
 	}
 	KUNIT_EXPECT_EQ(test, sum, (u64)WORKERS * ROUNDS);
+	zsrs_destroy_pool(pool);
+}
+
+/*
+ * Two tasks on one CPU map an object each that goes through the CPU's buffer. On
+ * PREEMPT_RT one is preempted while it has the buffer, and the other waits for it
+ * (rule W5); elsewhere neither meets the other.
+ */
+enum { TURNS = 2000 };
+
+static int take_turns(void *data)
+{
+	struct contender *contender = data;
+	unsigned int i;
+
+	for (i = 0; i < TURNS; i++) {
+		u64 *number = zsrs_map_object(contender->pool, *contender->handles, ZSRS_MM_RW);
+
+		if (!number) {
+			contender->refused++;
+			continue;
+		}
+		if (IS_ENABLED(CONFIG_PREEMPT_RT))
+			yield();
+		WRITE_ONCE(*number, READ_ONCE(*number) + 1);
+		zsrs_unmap_object(contender->pool, *contender->handles);
+		cond_resched();
+	}
+	complete(&contender->done);
+	return zsrs_wait_for_stop();
+}
+
+static void one_buffer_for_two(struct kunit *test)
+{
+	enum { COUNT = 400, SIZE = PAGE_SIZE * 5 / 12 };
+	struct zsrs_pool *pool = zsrs_need_pool(test, "one_buffer_for_two");
+	struct contender *contenders = kunit_kcalloc(test, WORKERS, sizeof(*contenders), GFP_KERNEL);
+	unsigned long *handles = kunit_kcalloc(test, COUNT, sizeof(*handles), GFP_KERNEL);
+	unsigned int chosen[WORKERS];
+	const void *buffer;
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, contenders);
+	KUNIT_ASSERT_NOT_NULL(test, handles);
+	for (i = 0; i < COUNT; i++) {
+		handles[i] = zsrs_malloc(pool, SIZE, GFP_KERNEL);
+		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handles[i]));
+	}
+	for (i = 0; i < COUNT; i += 3)
+		zsrs_move_object(pool, handles[i]);
+	migrate_disable();
+	buffer = zsrs_find_buffer(pool, handles, COUNT, &chosen[0], &chosen[1]);
+	migrate_enable();
+	/* Without migration they may all be in place. */
+	if (IS_ENABLED(CONFIG_COMPACTION))
+		KUNIT_ASSERT_NOT_NULL(test, buffer);
+	for (i = 0; buffer && i < WORKERS; i++) {
+		u64 *number = zsrs_map_object(pool, handles[chosen[i]], ZSRS_MM_WO);
+
+		KUNIT_ASSERT_NOT_NULL(test, number);
+		*number = 0;
+		zsrs_unmap_object(pool, handles[chosen[i]]);
+		contenders[i].pool = pool;
+		contenders[i].handles = &handles[chosen[i]];
+	}
+	if (buffer)
+		contend(test, contenders, take_turns, "zsrs_turns", 1);
+	for (i = 0; buffer && i < WORKERS; i++) {
+		u64 *number = zsrs_map_object(pool, handles[chosen[i]], ZSRS_MM_RO);
+
+		KUNIT_EXPECT_EQ(test, *number, (u64)TURNS);
+		zsrs_unmap_object(pool, handles[chosen[i]]);
+	}
+	for (i = 0; i < COUNT; i++)
+		zsrs_free(pool, handles[i]);
 	zsrs_destroy_pool(pool);
 }
 
@@ -418,7 +493,7 @@ static void pools_come_and_go(struct kunit *test)
 		snprintf(contenders[i].name, sizeof(contenders[i].name), "comes_and_goes-%d", i);
 	task = kthread_run(move_always, &mover, "zsrs_mover");
 	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
-	contend(test, contenders, create_and_destroy, "zsrs_pools");
+	contend(test, contenders, create_and_destroy, "zsrs_pools", num_online_cpus());
 	kthread_stop(task);
 	kunit_info(test, "%llu pages moved of %d pools", mover.moved, WORKERS * POOLS);
 	if (IS_ENABLED(CONFIG_COMPACTION))
@@ -427,6 +502,7 @@ static void pools_come_and_go(struct kunit *test)
 
 static struct kunit_case cases[] = {
 	KUNIT_CASE(map_is_exclusive),
+	KUNIT_CASE(one_buffer_for_two),
 	KUNIT_CASE_SLOW(pools_come_and_go),
 	KUNIT_CASE_PARAM_ATTR(storm, part_gen_params, { .speed = KUNIT_SPEED_SLOW }),
 	{}
