@@ -156,7 +156,9 @@ static void mapped_page_stays(struct kunit *test)
 	struct zsrs_mapper mapper = {};
 	struct zspage *zspage;
 	struct page *page, *new;
+	enum { TRIES = 20 };
 	int modes[] = { MIGRATE_ASYNC, MIGRATE_SYNC_LIGHT, MIGRATE_SYNC }, i;
+	s64 shortest[ARRAY_SIZE(modes)];
 
 	zsrs_need_two_cpus(test);
 	zspage = need_zspage(test, 1000);
@@ -169,15 +171,21 @@ static void mapped_page_stays(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, page);
 
 	zsrs_mapper_start(test, &mapper);
-	for (i = 0; i < ARRAY_SIZE(modes); i++) {
+	for (i = 0; i < ARRAY_SIZE(modes) * TRIES; i++) {
+		int mode = i / TRIES;
 		ktime_t start = ktime_get();
-		int result = zsrs_migrate(page, modes[i], &new);
+		int result = zsrs_migrate(page, modes[mode], &new);
+		s64 time = ktime_us_delta(ktime_get(), start);
 
-		kunit_info(test, "mode %d: error %d after %lld us", modes[i], result,
-			   ktime_us_delta(ktime_get(), start));
-		KUNIT_EXPECT_EQ(test, result, modes[i] == MIGRATE_SYNC ? -EBUSY : -EAGAIN);
+		shortest[mode] = i % TRIES ? min(shortest[mode], time) : time;
+		KUNIT_EXPECT_EQ(test, result, modes[mode] == MIGRATE_SYNC ? -EBUSY : -EAGAIN);
 		KUNIT_EXPECT_TRUE(test, PageZsmalloc(page));
 		KUNIT_EXPECT_FALSE(test, PageIsolated(page));
+	}
+	/* It waits for three times 0.5 ms at most (rule M3); timers of an emulated machine are late. */
+	for (i = 0; i < ARRAY_SIZE(modes); i++) {
+		kunit_info(test, "mode %d: refused after %lld us", modes[i], shortest[i]);
+		KUNIT_EXPECT_LT(test, shortest[i], 20000ll);
 	}
 	KUNIT_EXPECT_TRUE_MSG(test, zsrs_mapper_stop(&mapper),
 			      "the object could not be mapped, or was wrong");

@@ -811,14 +811,30 @@ static int reclaim_always(void *data)
 	return zsrs_wait_for_stop();
 }
 
+static void move_entry(struct storm *storm, struct entry *entry)
+{
+	struct page *page, *new;
+
+	mutex_lock(&entry->lock);
+	page = entry->handle ? zsrs_page_of(storm->pool, entry->handle) : NULL;
+	if (page)
+		zsrs_migrate(page, MIGRATE_ASYNC, &new);
+	mutex_unlock(&entry->lock);
+}
+
 static int move_always(void *data)
 {
+	enum { MOVES = 16 };
 	struct storm_task *mover = data;
+	struct storm *storm = mover->storm;
+	struct rnd_state rnd;
+	int i;
 
-	while (!READ_ONCE(mover->storm->over)) {
-		mover->pages += zsrs_compact(mover->storm->pool);
-		if (++mover->steps % 16 == 0)
-			zsrs_move_pages();
+	prandom_seed_state(&rnd, mover->seed);
+	while (!READ_ONCE(storm->over)) {
+		mover->pages += zsrs_compact(storm->pool);
+		for (i = 0; i < MOVES; i++)
+			move_entry(storm, &storm->all[zsrs_below(&rnd, STORM_OBJECTS)]);
 		usleep_range(5000, 10000);
 	}
 	complete(&mover->done);
@@ -833,6 +849,7 @@ static void reclaim_storm(struct kunit *test)
 	struct storm *storm = kunit_kzalloc(test, sizeof(*storm), GFP_KERNEL);
 	struct storm_task *mover = &tasks[WORKERS + RECLAIMERS];
 	u64 steps = 0, returned = 0, pages = 0;
+	long moved;
 	int i;
 
 	KUNIT_ASSERT_NOT_NULL(test, tasks);
@@ -878,9 +895,11 @@ static void reclaim_storm(struct kunit *test)
 	kunit_info(test, "%llu steps, %lld evictions, %lld refused, %lld of freed or new objects, %llu stored again",
 		   steps, atomic64_read(&storm->evictions), atomic64_read(&storm->refusals),
 		   atomic64_read(&storm->strangers), returned);
+	moved = zsrs_pool_number(test->name, "pages_migrated");
 	kunit_info(test, "%llu pages reclaimed, %llu compacted, %ld moved, %ld zspages put back", pages,
-		   mover->pages, zsrs_pool_number(test->name, "pages_migrated"),
-		   zsrs_pool_number(test->name, "reclaims_refused"));
+		   mover->pages, moved, zsrs_pool_number(test->name, "reclaims_refused"));
+	if (IS_ENABLED(CONFIG_COMPACTION))
+		KUNIT_EXPECT_GT(test, moved, 0l);
 	KUNIT_EXPECT_GE(test, steps, (u64)STEPS);
 	KUNIT_EXPECT_EQ_MSG(test, atomic64_read(&storm->bad), 0ll, "objects came back wrong");
 	KUNIT_EXPECT_GT(test, atomic64_read(&storm->refusals), 0ll);

@@ -249,7 +249,10 @@ static void storm(struct kunit *test)
 }
 
 /* Two CPUs map the same objects: each has them alone. */
-enum { SHARED = 3, ROUNDS = 40000 };
+enum { SHARED = 4, ROUNDS = 40000 };
+
+/* Objects of which some are in two pages, and the size of each. */
+enum { SCATTERED = 400, SCATTERED_SIZE = PAGE_SIZE * 5 / 12 };
 
 /* Pools that one task creates, and what each holds. */
 enum { POOLS = 200, OBJECTS_OF_POOL = 50 };
@@ -257,6 +260,7 @@ enum { POOLS = 200, OBJECTS_OF_POOL = 50 };
 struct contender {
 	struct zsrs_pool *pool;
 	const unsigned long *handles;
+	unsigned int shared; /* objects */
 	struct task_struct *task;
 	struct completion done;
 	char name[32];
@@ -265,14 +269,38 @@ struct contender {
 	struct page *pages[OBJECTS_OF_POOL];
 };
 
+/*
+ * Allocates objects, and finds two that are mapped through the CPU's buffer. False
+ * if there are none, which without migration may be.
+ */
+static bool scatter(struct kunit *test, struct zsrs_pool *pool, unsigned long *handles,
+		    unsigned int *one, unsigned int *other)
+{
+	const void *buffer;
+	int i;
+
+	for (i = 0; i < SCATTERED; i++) {
+		handles[i] = zsrs_malloc(pool, SCATTERED_SIZE, GFP_KERNEL);
+		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handles[i]));
+	}
+	for (i = 0; i < SCATTERED; i += 3)
+		zsrs_move_object(pool, handles[i]);
+	migrate_disable();
+	buffer = zsrs_find_buffer(pool, handles, SCATTERED, one, other);
+	migrate_enable();
+	if (IS_ENABLED(CONFIG_COMPACTION))
+		KUNIT_ASSERT_NOT_NULL(test, buffer);
+	return buffer;
+}
+
 static int count_up(void *data)
 {
 	struct contender *contender = data;
 	unsigned int i;
 
 	for (i = 0; i < ROUNDS; i++) {
-		u64 *number = zsrs_map_object(contender->pool, contender->handles[i % SHARED],
-					      ZSRS_MM_RW);
+		unsigned long handle = contender->handles[i % contender->shared];
+		u64 *number = zsrs_map_object(contender->pool, handle, ZSRS_MM_RW);
 
 		if (!number) {
 			contender->refused++;
@@ -280,7 +308,7 @@ static int count_up(void *data)
 		}
 		/* Not atomic: a second mapper would lose counts. */
 		WRITE_ONCE(*number, READ_ONCE(*number) + 1);
-		zsrs_unmap_object(contender->pool, contender->handles[i % SHARED]);
+		zsrs_unmap_object(contender->pool, handle);
 		if (i % 64 == 0)
 			cond_resched();
 	}
@@ -311,18 +339,27 @@ static void contend(struct kunit *test, struct contender *contenders,
 
 static void map_is_exclusive(struct kunit *test)
 {
-	static const size_t sizes[SHARED] = { 8, 2000, PAGE_SIZE };
+	static const size_t sizes[SHARED] = { 8, 2000, PAGE_SIZE, SCATTERED_SIZE };
 	struct zsrs_pool *pool = zsrs_need_pool(test, "map_is_exclusive");
 	struct contender *contenders = kunit_kcalloc(test, WORKERS, sizeof(*contenders), GFP_KERNEL);
+	unsigned long *many = kunit_kcalloc(test, SCATTERED, sizeof(*many), GFP_KERNEL);
 	unsigned long handles[SHARED];
+	unsigned int shared = SHARED, one, other;
 	u64 sum = 0;
 	int i;
 
 	KUNIT_ASSERT_NOT_NULL(test, contenders);
-	for (i = 0; i < SHARED; i++) {
+	KUNIT_ASSERT_NOT_NULL(test, many);
+	/* The last one is put together in a buffer. */
+	if (scatter(test, pool, many, &one, &other))
+		handles[SHARED - 1] = many[one];
+	else
+		shared--;
+	for (i = 0; i < shared; i++) {
 		void *address;
 
-		handles[i] = zsrs_malloc(pool, sizes[i], GFP_KERNEL);
+		if (i < SHARED - 1)
+			handles[i] = zsrs_malloc(pool, sizes[i], GFP_KERNEL);
 		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handles[i]));
 		address = zsrs_map_object(pool, handles[i], ZSRS_MM_WO);
 		KUNIT_ASSERT_NOT_NULL(test, address);
@@ -332,9 +369,10 @@ static void map_is_exclusive(struct kunit *test)
 	for (i = 0; i < WORKERS; i++) {
 		contenders[i].pool = pool;
 		contenders[i].handles = handles;
+		contenders[i].shared = shared;
 	}
 	contend(test, contenders, count_up, "zsrs_count", num_online_cpus());
-	for (i = 0; i < SHARED; i++) {
+	for (i = 0; i < shared; i++) {
 		u64 *number = zsrs_map_object(pool, handles[i], ZSRS_MM_RO);
 
 		sum += *number;
@@ -342,6 +380,9 @@ static void map_is_exclusive(struct kunit *test)
 		zsrs_free(pool, handles[i]);
 	}
 	KUNIT_EXPECT_EQ(test, sum, (u64)WORKERS * ROUNDS);
+	for (i = 0; i < SCATTERED; i++)
+		if (shared < SHARED || i != one)
+			zsrs_free(pool, many[i]);
 	zsrs_destroy_pool(pool);
 }
 
@@ -381,29 +422,17 @@ static int take_turns(void *data)
 
 static void one_buffer_for_two(struct kunit *test)
 {
-	enum { COUNT = 400, SIZE = PAGE_SIZE * 5 / 12 };
 	struct zsrs_pool *pool = zsrs_need_pool(test, "one_buffer_for_two");
 	struct contender *contenders = kunit_kcalloc(test, WORKERS, sizeof(*contenders), GFP_KERNEL);
-	unsigned long *handles = kunit_kcalloc(test, COUNT, sizeof(*handles), GFP_KERNEL);
+	unsigned long *handles = kunit_kcalloc(test, SCATTERED, sizeof(*handles), GFP_KERNEL);
 	unsigned int chosen[WORKERS];
-	const void *buffer;
+	bool found;
 	int i;
 
 	KUNIT_ASSERT_NOT_NULL(test, contenders);
 	KUNIT_ASSERT_NOT_NULL(test, handles);
-	for (i = 0; i < COUNT; i++) {
-		handles[i] = zsrs_malloc(pool, SIZE, GFP_KERNEL);
-		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handles[i]));
-	}
-	for (i = 0; i < COUNT; i += 3)
-		zsrs_move_object(pool, handles[i]);
-	migrate_disable();
-	buffer = zsrs_find_buffer(pool, handles, COUNT, &chosen[0], &chosen[1]);
-	migrate_enable();
-	/* Without migration they may all be in place. */
-	if (IS_ENABLED(CONFIG_COMPACTION))
-		KUNIT_ASSERT_NOT_NULL(test, buffer);
-	for (i = 0; buffer && i < WORKERS; i++) {
+	found = scatter(test, pool, handles, &chosen[0], &chosen[1]);
+	for (i = 0; found && i < WORKERS; i++) {
 		u64 *number = zsrs_map_object(pool, handles[chosen[i]], ZSRS_MM_WO);
 
 		KUNIT_ASSERT_NOT_NULL(test, number);
@@ -412,15 +441,15 @@ static void one_buffer_for_two(struct kunit *test)
 		contenders[i].pool = pool;
 		contenders[i].handles = &handles[chosen[i]];
 	}
-	if (buffer)
+	if (found)
 		contend(test, contenders, take_turns, "zsrs_turns", 1);
-	for (i = 0; buffer && i < WORKERS; i++) {
+	for (i = 0; found && i < WORKERS; i++) {
 		u64 *number = zsrs_map_object(pool, handles[chosen[i]], ZSRS_MM_RO);
 
 		KUNIT_EXPECT_EQ(test, *number, (u64)TURNS);
 		zsrs_unmap_object(pool, handles[chosen[i]]);
 	}
-	for (i = 0; i < COUNT; i++)
+	for (i = 0; i < SCATTERED; i++)
 		zsrs_free(pool, handles[i]);
 	zsrs_destroy_pool(pool);
 }

@@ -347,18 +347,6 @@ static inline size_t zsrs_any_size(struct rnd_state *rnd)
 	return 1 + zsrs_below(rnd, PAGE_SIZE);
 }
 
-/* Moves pages that can be moved: what `echo 1 >/proc/sys/vm/compact_memory` does. */
-static inline void zsrs_move_pages(void)
-{
-	struct file *file = filp_open("/proc/sys/vm/compact_memory", O_WRONLY, 0);
-	loff_t position = 0;
-
-	if (IS_ERR(file))
-		return;
-	kernel_write(file, "1", 1, &position);
-	filp_close(file, NULL);
-}
-
 /* How a kthread ends: kthread_stop() needs it to be there still. */
 static inline int zsrs_wait_for_stop(void)
 {
