@@ -3,8 +3,7 @@
 # vm: flavours=normal timeout=420 memory=1G cpus=2 disk=512M append="cgroup_disable=memory"
 #
 # Without memory cgroups (bug 20 of the list in Documentation/testing.rst):
-# zswap on zsmalloc_rs works the same, and an error while a page is stored
-# leaves nothing behind.
+# zswap on zsmalloc_rs works the same.
 set -euo pipefail
 # shellcheck source=tests/vm/lib.sh
 . "$(dirname "$0")/lib.sh"

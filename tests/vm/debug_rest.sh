@@ -8,5 +8,5 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 run_tests switch_under_load zram_one_slot zswap_writeback both_frontends zram_reset_smaller \
-	cpu_hotplug bad_input unload_reload
+	cpu_hotplug bad_input unload_reload moving_destroy
 finish

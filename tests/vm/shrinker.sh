@@ -32,6 +32,9 @@ after=$(value "$stats" pages)
 won=$(value "$stats" pages_compacted)
 note "of $before pages, $can of which could be won, $won were given back; $after are left"
 [ "$won" -ge "$((can / 2))" ] || fail "the shrinker gave back $won pages where $can could be won"
+# What zram knows of it, by zs_pool_stats().
+told=$(awk '{ print $7 }' /sys/block/zram0/mm_stat)
+[ "$told" = "$won" ] || fail "zram shows $told pages given back, not $won"
 [ "$after" = "$((before - won))" ] || fail "$before pages less $won are not $after"
 
 "$BLOCKS" check /dev/zram0 --blocks "$blocks" --punched || fail "blocks came back wrong"

@@ -21,12 +21,17 @@ truncate -s 1M "$WORK/data"
 # Opens the device for each access only, so that resets find gaps; errors are
 # expected while there is no disk or it is smaller.
 hammer() {
-	local at=0
+	local at=0 written=0 read=0
 	while [ ! -e "$WORK/stop" ]; do
-		dd if="$WORK/data" of=/dev/zram0 bs=64k seek=$((at % 512)) oflag=direct status=none 2>/dev/null || true
-		dd if=/dev/zram0 of=/dev/null bs=64k skip=$(((at + 7) % 512)) count=16 iflag=direct status=none 2>/dev/null || true
+		dd if="$WORK/data" of=/dev/zram0 bs=64k seek=$((at % 512)) oflag=direct status=none 2>/dev/null &&
+			written=$((written + 1))
+		dd if=/dev/zram0 of=/dev/null bs=64k skip=$(((at + 7) % 512)) count=16 iflag=direct status=none 2>/dev/null &&
+			read=$((read + 1))
 		at=$((at + 37))
 	done
+	note "$written times written, $read times read"
+	[ "$written" -ge "$rounds" ] || fail "so few writes are no load"
+	[ "$read" -ge "$rounds" ] || fail "so few reads are no load"
 }
 
 # reset_now: refused while somebody has the device open; try until it works.
