@@ -96,6 +96,13 @@ impl GroupSet {
         Self::highest(self.0)
     }
 
+    /// There is a group in the set that is fuller than `group`.
+    #[inline(always)]
+    pub const fn has_fuller(self, group: Group) -> bool {
+        let up_to = Self::bit(group).wrapping_shl(1).wrapping_sub(1);
+        self.0 > up_to
+    }
+
     /// The groups in the set with both objects and room, emptiest first: compaction moves from the
     /// first and to the last.
     #[inline(always)]

@@ -189,10 +189,16 @@ impl Word {
         }
     }
 
-    /// The same word, dead, with its location intact (a deferred free).
+    /// The same word, dead, with its location intact (a spare, or a deferred free).
     #[inline(always)]
     pub const fn with_dead(self) -> Self {
         Self(self.0 | DEAD)
+    }
+
+    /// The same word, alive again.
+    #[inline(always)]
+    pub const fn revived(self) -> Self {
+        Self(self.0 & !DEAD)
     }
 
     /// The same object `bytes` further, modulo `1 << PHYS_BITS`; all else stays.

@@ -9,8 +9,8 @@
 use crate::kapi::{conv::addr_of, sched};
 use crate::logic::word::Word;
 use core::{
-    ptr::NonNull,
-    sync::atomic::{AtomicU64, Ordering},
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicPtr, AtomicU64, Ordering},
 };
 
 /// The address of a handle word.
@@ -20,6 +20,31 @@ use core::{
 /// It points into a live page of words ([`WordCache`](super::words::WordCache)).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Handle(NonNull<AtomicU64>);
+
+/// A place for a handle. Whoever has it keeps readers and writers in order.
+pub(super) struct HandleCell(AtomicPtr<AtomicU64>);
+
+impl HandleCell {
+    /// No handle.
+    pub(super) const fn new() -> Self {
+        Self(AtomicPtr::new(ptr::null_mut()))
+    }
+
+    /// The handle, if there is one.
+    #[inline(always)]
+    pub(super) fn get(&self) -> Option<Handle> {
+        // Relaxed: as in `set`.
+        // INVARIANT: it is a handle that `set` was given.
+        NonNull::new(self.0.load(Ordering::Relaxed)).map(Handle)
+    }
+
+    /// Puts a handle there.
+    #[inline(always)]
+    pub(super) fn set(&self, handle: Handle) {
+        // Relaxed: nothing is inferred from it but under the lock of whoever has it.
+        self.0.store(handle.0.as_ptr(), Ordering::Relaxed);
+    }
+}
 
 impl Handle {
     /// The handle of a word.

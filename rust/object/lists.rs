@@ -64,6 +64,12 @@ impl<Owner: Sync> ZspageLists<Owner> {
         self.filled.get()
     }
 
+    /// No zspage with room is in a fuller group than this one.
+    #[inline(always)]
+    pub(crate) fn is_fullest(&self, zspage: &Zspage<Owner>) -> bool {
+        !self.filled.get().has_fuller(zspage.group().get())
+    }
+
     /// Zspages in a group, other than the full ones, if there are no more than `most`. Looks at
     /// each.
     pub(crate) fn count(&self, group: Group, most: usize) -> Option<usize> {

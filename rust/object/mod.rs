@@ -25,6 +25,7 @@ pub(crate) mod objects;
 pub(crate) mod on_page;
 mod ring;
 pub(crate) mod slot;
+pub(crate) mod spares;
 pub(crate) mod tail;
 mod units;
 pub(crate) mod words;

@@ -23,6 +23,7 @@ use crate::object::{
     lists::ZspageLists,
     lru::Lru,
     slot::{Slot, SlotHeader},
+    spares::{FreedSpares, Spares},
     tail::{Extension, HeldTail, Tail},
     words::FreeWord,
     zspage::{Doomed, Zspage, ZspageBox},
@@ -55,6 +56,8 @@ pub(crate) struct SizeClass {
     missing_pages: AtomicU8,
     /// The word of an object of this class that is nowhere.
     pub(super) blank: Word,
+    /// Objects that were freed, and stay where they are for the next malloc.
+    pub(super) spares: Spares,
     /// Objects allocated. Written under the lock, read without.
     inuse: AtomicUsize,
     /// Zspages. Written under the lock, read without.
@@ -86,10 +89,14 @@ pub(crate) enum Kept {
 /// What is left over when an object is freed: the caller disposes of it without the class's lock.
 #[must_use]
 pub(crate) enum Freed {
+    /// Nothing: it is a spare now.
+    Spare,
     /// The word that was its handle.
     Object(FreeWord),
     /// The same, and its zspage: it was the last object.
     Last(FreeWord, Emptied),
+    /// The same, and the words of the class's spares: only such were left in the zspage.
+    Spares(FreeWord, FreedSpares, Emptied),
     /// Nothing: reclaim will see to it.
     Deferred,
 }
@@ -109,6 +116,7 @@ impl SizeClass {
             geometry,
             blank: Word::live(0, number, geometry.is_huge(), false),
             lru,
+            spares: Spares::new(),
             inuse: AtomicUsize::new(0),
             zspages: AtomicUsize::new(0),
             missing_slots: AtomicU16::new(0),
@@ -339,16 +347,29 @@ impl ClassGuard<'_> {
             return Err(Self::why_kept(word, number));
         }
         let (zspage, zpdesc) = Zspage::at(self.class, word.phys()).ok_or(Kept::Foreign)?;
-        let (header, start) = zspage.header_of(zpdesc, word);
-        if zspage.is_under_reclaim() {
+        if self.class.lru.is_none() {
+            if self.keep(handle, word, zspage) {
+                return Ok(Freed::Spare);
+            }
+        } else if zspage.is_under_reclaim() {
+            let (header, _) = zspage.header_of(zpdesc, word);
             Self::defer_free(zspage, header, handle, word);
             return Ok(Freed::Deferred);
         }
+        let (header, start) = zspage.header_of(zpdesc, word);
         let word = self.release(zspage, header, start, handle);
         let slots = zspage.slots();
-        if slots.is_empty() {
-            let emptied = Self::remove_from(self.class, &self.lists, zspage);
-            return Ok(Freed::Last(word, emptied));
+        // Seldom: it may have nothing but spares.
+        if slots.inuse() <= self.class.spares.len() {
+            if slots.is_empty() {
+                let emptied = Self::remove_from(self.class, &self.lists, zspage);
+                return Ok(Freed::Last(word, emptied));
+            }
+            if self.class.spares.count_in(zspage) == u16_to_usize(slots.inuse()) {
+                let words = Self::free_spares_of(self.class, &self.lists);
+                let emptied = Self::remove_from(self.class, &self.lists, zspage);
+                return Ok(Freed::Spares(word, words, emptied));
+            }
         }
         self.lists
             .move_to(Group::of_partial(slots.taken(), geometry), zspage);
@@ -391,7 +412,7 @@ impl ClassGuard<'_> {
     /// [`Self::remove`] from the lists of `class`, which is locked.
     #[cold]
     #[inline(never)]
-    fn remove_from(
+    pub(super) fn remove_from(
         class: &SizeClass,
         lists: &ZspageLists<SizeClass>,
         zspage: &Zspage<SizeClass>,
@@ -421,6 +442,7 @@ impl ClassGuard<'_> {
     }
 
     /// Adds to the number of objects.
+    #[inline(always)]
     pub(super) fn objects_changed(&self, by: isize) {
         add_locked(&self.class.inuse, by);
     }

@@ -178,7 +178,7 @@ impl Pool {
             if target == 0 {
                 break;
             }
-            let step = class.lock().compact(&mut progress, target);
+            let step = self.without_spares(class, |guard| guard.compact(&mut progress, target));
             pages = pages.wrapping_add(self.free_emptied(&mut progress.emptied));
             let Some(won) = self.take_step(step) else {
                 break;

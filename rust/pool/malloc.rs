@@ -27,7 +27,11 @@ impl Pool {
         }
         let number = u16_to_usize(self.shared.classes().lookup(PAGE_SHIFT, size));
         let class = self.classes.get(number).ok_or(EINVAL)?;
-        let word = self.shared.words.alloc(gfp).ok_or(ENOMEM)?.into();
+        let word = match class.take_spare() {
+            Some(Ok(handle)) => return Ok(handle),
+            Some(Err(word)) => word,
+            None => self.shared.words.alloc(gfp).ok_or(ENOMEM)?.into(),
+        };
         let allocated = class.lock().alloc(word);
         allocated.or_else(|word| self.malloc_slow(class, word, gfp))
     }
@@ -109,8 +113,14 @@ impl Pool {
                 drop(guard);
                 self.shared.words.free(word);
             }
+            Ok(Freed::Spare) => drop(guard),
             Ok(Freed::Last(word, emptied)) => {
                 drop(guard);
+                self.freed_last(word, emptied);
+            }
+            Ok(Freed::Spares(word, words, emptied)) => {
+                drop(guard);
+                self.spares_freed(words);
                 self.freed_last(word, emptied);
             }
             Ok(Freed::Deferred) => return Ok(()),

@@ -17,6 +17,7 @@ mod reap;
 pub(crate) mod reclaim;
 pub(crate) mod shared;
 mod shorten;
+mod spare;
 
 use crate::kapi::{pinned_slice::PinnedSlice, workqueue::Work};
 use crate::logic::conv::{u16_to_usize, usize_to_isize};
@@ -181,6 +182,10 @@ impl Pool {
                 class.geometry().size
             );
             return false;
+        }
+        if class.has_spares() {
+            // Only beside memory that was overwritten.
+            self.without_spares(class, |_| ());
         }
         loop {
             let taken = class.lock().take_any();

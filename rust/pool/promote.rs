@@ -55,7 +55,8 @@ impl Pool {
         };
         // 0: nothing has to leave. Shortening left the page because it was locked, or an object in
         // use.
-        let mut objects = class.lock().too_many().filter(|objects| *objects != 0)?;
+        let objects = self.without_spares(class, |guard| guard.too_many());
+        let mut objects = objects.filter(|objects| *objects != 0)?;
         // Without their locks: an estimate.
         let room = near().map(|larger| larger.count().free(larger.geometry()));
         if objects > MOST || objects > room.fold(0, usize::saturating_add) {
@@ -65,10 +66,14 @@ impl Pool {
             if objects == 0 {
                 break;
             }
-            let (moved, emptied) = {
+            let (words, (moved, emptied)) = {
                 let to = larger.lock();
-                class.lock().promote(&to, objects)
+                let from = class.lock();
+                (from.free_spares(), from.promote(&to, objects))
             };
+            if let Some(words) = words {
+                self.spares_freed(words);
+            }
             objects = objects.saturating_sub(moved);
             // Relaxed: a statistic.
             self.objects_promoted.fetch_add(moved, Ordering::Relaxed);
@@ -76,7 +81,7 @@ impl Pool {
                 return Some(self.dispose(emptied));
             }
         }
-        let step = class.lock().shorten();
+        let step = self.without_spares(class, |guard| guard.shorten());
         self.take_step(step)
     }
 }

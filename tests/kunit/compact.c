@@ -558,15 +558,15 @@ static void too_many_to_count(struct kunit *test)
 		kunit_skip(test, "with pages of this size no class has two objects to a page");
 	text = kvmalloc(TEXT, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, text);
-	/* Two to a page, of which one is freed. */
-	make_row(test, &row, "too_many", PAGE_SIZE / 2 - 8, 2 * (COUNTED + 1));
+	/* Two to a page, of which one is freed. The first one that is stays as a spare. */
+	make_row(test, &row, "too_many", PAGE_SIZE / 2 - 8, 2 * (COUNTED + 2));
 	for (i = 0; i < row.count; i++)
 		row_add(test, &row, i);
 	for (i = 0; i < row.count; i += 2)
 		row_remove(&row, i);
-	for (i = 1; i < 4; i += 2) {
+	for (i = 3; i < 6; i += 2) {
 		/* One too many first; then none is less than a tenth full. */
-		const char *first = i == 1 ? "-" : "0";
+		const char *first = i == 3 ? "-" : "0";
 
 		KUNIT_ASSERT_EQ(test, zsrs_read_text("/sys/kernel/debug/zsmalloc_rs/too_many/classes",
 						     text, TEXT), 0);

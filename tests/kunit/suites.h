@@ -10,6 +10,7 @@ extern struct kunit_suite zsrs_compact_suite;
 extern struct kunit_suite zsrs_failure_suite;
 extern struct kunit_suite zsrs_migrate_suite;
 extern struct kunit_suite zsrs_reclaim_suite;
+extern struct kunit_suite zsrs_spare_suite;
 extern struct kunit_suite zsrs_stress_suite;
 
 extern unsigned int zsrs_storm_s;

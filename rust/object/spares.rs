@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Spares: objects of a class that were freed, and stay where they are for the next malloc.
+//!
+//! What free and malloc do is for the most part waiting for memory: for the header that free writes
+//! and malloc reads, for the zspage and its neighbours on a list. None of it is touched for an
+//! object that is freed and soon allocated again.
+
+use super::{
+    handle::{Handle, HandleCell},
+    slot::SlotHeader,
+    words::FreeWord,
+    zspage::Zspage,
+};
+use crate::kapi::conv::addr_of;
+use crate::logic::{conv::u16_to_usize, header::Header, word::Word};
+use core::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+
+/// Most spares of a class.
+const MOST: usize = 4;
+
+/// The words of spares whose slots were freed.
+pub(crate) type FreedSpares = [Option<FreeWord>; MOST];
+
+/// A spare.
+struct Spare {
+    /// Its handle.
+    handle: HandleCell,
+    /// The address of its zspage.
+    zspage: AtomicUsize,
+}
+
+/// The spares of a class. Written under the class's lock, read without: so all accesses are
+/// Relaxed.
+pub(crate) struct Spares {
+    /// How many there are.
+    len: AtomicU16,
+    /// Where they begin, the last freed last.
+    spares: [Spare; MOST],
+}
+
+impl Spares {
+    /// None yet.
+    pub(crate) const fn new() -> Self {
+        Self {
+            len: AtomicU16::new(0),
+            spares: [const {
+                Spare {
+                    handle: HandleCell::new(),
+                    zspage: AtomicUsize::new(0),
+                }
+            }; MOST],
+        }
+    }
+
+    /// How many there are. Without the lock: a moment ago.
+    #[inline(always)]
+    pub(crate) fn len(&self) -> u16 {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Adds an object of `zspage`; false if there is no room.
+    #[inline(always)]
+    pub(crate) fn push<Owner>(&self, handle: Handle, zspage: &Zspage<Owner>) -> bool {
+        let len = self.len();
+        let Some(spare) = self.spares.get(u16_to_usize(len)) else {
+            return false;
+        };
+        spare.handle.set(handle);
+        spare.zspage.store(addr_of(zspage), Ordering::Relaxed);
+        self.len.store(len.wrapping_add(1), Ordering::Relaxed);
+        true
+    }
+
+    /// Takes the one that was freed last.
+    #[inline(always)]
+    pub(crate) fn pop(&self) -> Option<Handle> {
+        let len = self.len().checked_sub(1)?;
+        let spare = self.spares.get(u16_to_usize(len))?;
+        self.len.store(len, Ordering::Relaxed);
+        spare.handle.get()
+    }
+
+    /// The slot that the word of a spare leads to has its header. If not, that was overwritten.
+    #[inline(always)]
+    pub(crate) fn is_intact(handle: Handle, word: Word) -> bool {
+        // SAFETY: A spare's word leads to its slot; or, if page migration did not know it by its
+        // header, where that was, which can be read as well.
+        let header = unsafe { SlotHeader::of(word.phys(), false) };
+        header.is(Header::Allocated(handle.addr()))
+    }
+
+    /// Takes all of them.
+    pub(crate) fn take(&self) -> [Option<Handle>; MOST] {
+        [(); MOST].map(|()| self.pop())
+    }
+
+    /// How many are in `zspage`.
+    pub(crate) fn count_in<Owner>(&self, zspage: &Zspage<Owner>) -> usize {
+        let spares = self.spares.iter().take(u16_to_usize(self.len()));
+        let here = addr_of(zspage);
+        spares
+            .filter(|spare| spare.zspage.load(Ordering::Relaxed) == here)
+            .count()
+    }
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Spares: up to four objects of a class that were freed stay where they are, for the next malloc.
+//!
+//! Neither touches the header then, nor the lists of zspages: half of the cold cache lines of a
+//! malloc and a free. A spare is an object whose word is DEAD: nobody can use it, and page migration
+//! takes it along. For its zspage the slot is taken; in the numbers of objects it does not count.
+//!
+//! Malloc would come to the zspage of a spare next without this, too, or to one as full, so pools do
+//! not have more pages. Rules: N1 to N4 in `Documentation/locking.rst`.
+
+use super::{
+    class::{overwritten, ClassGuard, SizeClass},
+    Pool,
+};
+use crate::logic::word::Word;
+use crate::object::{
+    handle::Handle,
+    lists::ZspageLists,
+    spares::{FreedSpares, Spares},
+    words::FreeWord,
+    zspage::Zspage,
+};
+
+impl SizeClass {
+    /// There are spares. Without the lock: true a moment ago.
+    #[inline(always)]
+    pub(super) fn has_spares(&self) -> bool {
+        self.spares.len() != 0
+    }
+
+    /// Makes a spare an object again, if there is one. If its header was overwritten that is
+    /// reported; its slot is left as it is, and only its word returned.
+    #[inline(always)]
+    pub(super) fn take_spare(&self) -> Option<Result<Handle, FreeWord>> {
+        if !self.has_spares() {
+            return None;
+        }
+        let guard = self.lock();
+        let handle = self.spares.pop()?;
+        let word = handle.load();
+        if !Spares::is_intact(handle, word) {
+            overwritten();
+            return Some(Err(FreeWord::retire(handle)));
+        }
+        handle.store(word.revived());
+        guard.objects_changed(1);
+        Some(Ok(handle))
+    }
+}
+
+impl ClassGuard<'_> {
+    /// Makes an object of `zspage` that is freed a spare: unless there is no room for it, other
+    /// zspages are to be filled first, or nothing but spares would be left in this one.
+    #[inline(always)]
+    pub(super) fn keep(&self, handle: Handle, word: Word, zspage: &Zspage<SizeClass>) -> bool {
+        let spares = &self.class.spares;
+        let keeps = zspage.slots().inuse() > spares.len().wrapping_add(1)
+            && self.lists.is_fullest(zspage)
+            && spares.push(handle, zspage);
+        if keeps {
+            handle.store(word.with_dead());
+            self.objects_changed(-1);
+        }
+        keeps
+    }
+
+    /// Frees the slots of all spares. Their words are to be given back without the lock.
+    #[inline(always)]
+    pub(super) fn free_spares(&self) -> Option<FreedSpares> {
+        let some = self.class.has_spares();
+        some.then(|| Self::free_spares_of(self.class, &self.lists))
+    }
+
+    /// [`Self::free_spares`] of a class that has some.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn free_spares_of(class: &SizeClass, lists: &ZspageLists<SizeClass>) -> FreedSpares {
+        class.spares.take().map(|handle| {
+            let handle = handle?;
+            let word = handle.load();
+            let at = Zspage::at(class, word.phys());
+            match at.filter(|_| Spares::is_intact(handle, word)) {
+                Some((zspage, zpdesc)) => {
+                    let (header, start) = zspage.header_of(zpdesc, word);
+                    header.set(zspage.slots().release(start));
+                    lists.relist(zspage, class.geometry());
+                }
+                // The slot is left as it is.
+                None => overwritten(),
+            }
+            Some(FreeWord::retire(handle))
+        })
+    }
+}
+
+impl Pool {
+    /// Does something to a class, under its lock, while it has no spares.
+    #[inline(always)]
+    pub(super) fn without_spares<T>(
+        &self,
+        class: &SizeClass,
+        act: impl FnOnce(&ClassGuard<'_>) -> T,
+    ) -> T {
+        let guard = class.lock();
+        let words = guard.free_spares();
+        let done = act(&guard);
+        drop(guard);
+        if let Some(words) = words {
+            self.spares_freed(words);
+        }
+        done
+    }
+
+    /// Gives back the words of spares.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn spares_freed(&self, words: FreedSpares) {
+        for word in words.into_iter().flatten() {
+            self.shared.words.free(word);
+        }
+    }
+}
