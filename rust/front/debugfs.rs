@@ -45,6 +45,7 @@ impl Show for Pool {
     fn show(&self, file: &mut SeqFile) -> fmt::Result {
         let counts = || self.classes().iter().map(|class| (class, class.count()));
         let objects: usize = counts().map(|(_, count)| count.inuse).sum();
+        let spares: usize = self.classes().iter().map(SizeClass::spares).sum();
         let free: usize = counts()
             .map(|(class, count)| count.free_bytes(class.geometry()))
             .sum();
@@ -52,6 +53,7 @@ impl Show for Pool {
         let refused: usize = self.classes().iter().map(SizeClass::refused).sum();
         writeln!(file, "pages {}", self.total_pages())?;
         writeln!(file, "objects {objects}")?;
+        writeln!(file, "spares {spares}")?;
         writeln!(file, "free_slot_bytes {free}")?;
         writeln!(file, "compactable_pages {}", self.compactable())?;
         writeln!(file, "pages_compacted {}", self.pages_compacted())?;

@@ -13,7 +13,7 @@ use super::{
     class::{overwritten, ClassGuard, SizeClass},
     Pool,
 };
-use crate::logic::word::Word;
+use crate::logic::{conv::u16_to_usize, word::Word};
 use crate::object::{
     handle::Handle,
     lists::ZspageLists,
@@ -23,6 +23,11 @@ use crate::object::{
 };
 
 impl SizeClass {
+    /// How many spares there are. Without the lock: a moment ago.
+    pub(crate) fn spares(&self) -> usize {
+        u16_to_usize(self.spares.len())
+    }
+
     /// There are spares. Without the lock: true a moment ago.
     #[inline(always)]
     pub(super) fn has_spares(&self) -> bool {

@@ -96,6 +96,10 @@ proptest! {
             prop_assert_eq!(ours.fullest().map(Group::index), theirs.last().copied());
             prop_assert_eq!(ours.partial().next_back().map(Group::index), partial().max());
             prop_assert_eq!(ours.partial().next().map(Group::index), partial().min());
+            for group in &groups {
+                let fuller = theirs.last().is_some_and(|last| *last > group.index());
+                prop_assert_eq!(ours.has_fuller(*group), fuller);
+            }
         }
         let again = theirs.iter().fold(GroupSet::default(), |set, index| set.with(groups[*index]));
         prop_assert_eq!(ours, again);

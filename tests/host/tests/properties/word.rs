@@ -148,6 +148,7 @@ proptest! {
         prop_assert_eq!(drawn(word.locked()), Fields { lock: true, ..before });
         prop_assert_eq!(drawn(word.unlocked()), Fields { lock: false, ..before });
         prop_assert_eq!(drawn(word.with_dead()), Fields { dead: true, ..before });
+        prop_assert_eq!(drawn(word.revived()), Fields { dead: false, ..before });
         for split in [false, true] {
             prop_assert_eq!(drawn(word.with_split(split)), Fields { split, ..before });
         }

@@ -32,9 +32,12 @@ impl Pool {
         self.audit_frames();
     }
 
-    /// Every word belongs to an object or is spare.
+    /// Every word belongs to an object or to a spare, or is free.
     fn audit_words(&self, objects: &BTreeSet<Handle>) {
-        let spare: Vec<Handle> = self.spare.lock().unwrap().iter().copied().collect();
+        let mut spare: Vec<Handle> = self.spare.lock().unwrap().iter().copied().collect();
+        for size in self.sizes() {
+            spare.extend(&self.lock_class(size).spares);
+        }
         let mut all: Vec<Handle> = spare.iter().chain(objects).copied().collect();
         all.sort();
         let theirs: Vec<Handle> = (0..self.words.len()).map(Handle).collect();
@@ -67,10 +70,15 @@ impl Pool {
             inuse != 0 || class.kicked,
             "an empty zspage is left to nobody"
         );
-        let handles = self.audit_slots(zspage);
+        let mut handles = self.audit_slots(class, zspage);
         assert_eq!(handles.len(), usize::from(inuse), "inuse is wrong");
         let ours = |handle: &Handle| Size::of(self.load(*handle)) == size;
         assert!(handles.iter().all(ours), "a word says another class");
+        handles.retain(|handle| !class.spares.contains(handle));
+        assert!(
+            inuse == 0 || !handles.is_empty(),
+            "a zspage is kept for spares alone"
+        );
         handles
     }
 
@@ -83,8 +91,8 @@ impl Pool {
         assert_eq!(slots, there, "a zspage has other slots than its pages");
     }
 
-    /// Reads the slots of a zspage: its objects.
-    fn audit_slots(&self, zspage: &Zspage) -> Vec<Handle> {
+    /// Reads the slots of a zspage: its objects, and spares.
+    fn audit_slots(&self, class: &Class, zspage: &Zspage) -> Vec<Handle> {
         let mut free = BTreeSet::new();
         let walk = zspage.slots.clone();
         while let Some(Slot::Recycled(start)) = walk.next() {
@@ -102,9 +110,10 @@ impl Pool {
             };
             let handle = Handle::from_addr(addr);
             let word = self.load(handle);
+            let is_spare = class.spares.contains(&handle);
             assert!(
-                !word.is_locked() && !word.is_dead(),
-                "the word of a live object: {word:?}"
+                !word.is_locked() && word.is_dead() == is_spare,
+                "the word of a live object, or of a spare: {word:?}"
             );
             assert_eq!(
                 word,

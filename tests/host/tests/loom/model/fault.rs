@@ -53,8 +53,14 @@ pub(crate) enum Fault {
     FreeKeepsClass,
     /// P2: free looks at LOCK before it looks whether the object is in another class by now.
     FreeBlamesFirst,
-    /// R4: a mover writes a live word where the free was deferred.
+    /// R4, N1: a mover writes a live word for a spare, or where the free was deferred.
     MoveRevives,
+    /// N1: malloc makes a spare an object without the class lock.
+    SpareTakenLate,
+    /// N2: free leaves zspages to spares alone.
+    SparesAlone,
+    /// N3: objects leave a zspage while there are spares.
+    MoveBesideSpares,
     /// F1: free goes by what it read before it had the class lock.
     FreeUsesFirstRead,
     /// F1: free does not Acquire what it reads under the class lock.

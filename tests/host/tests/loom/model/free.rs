@@ -19,6 +19,8 @@ use zsmalloc_logic_tests::logic::{
 pub(crate) enum Freed {
     /// It is free.
     Free,
+    /// It is free, and kept as a spare.
+    Kept,
     /// It is free as soon as reclaim is done.
     Deferred,
     /// It was mapped or dead: reported, and left as it was.
@@ -60,7 +62,7 @@ impl Pool {
     }
 
     /// Frees an object whose class is locked.
-    fn free_locked(&self, class: ClassLock<'_>, handle: Handle, word: Word) -> Freed {
+    fn free_locked(&self, mut class: ClassLock<'_>, handle: Handle, word: Word) -> Freed {
         let mapped = word.is_locked() && !self.breaks(Fault::FreeIgnoresLock);
         if word.is_dead() || mapped && !self.breaks(Fault::FreeChecksLockEarly) {
             return self.refuse();
@@ -77,15 +79,24 @@ impl Pool {
             self.defer(&class, number, start, handle, word);
             return Freed::Deferred;
         }
+        if self.may_keep(&class, number) {
+            self.store(handle, word.with_dead(), Ordering::Release);
+            class.spares.push(handle);
+            return Freed::Kept;
+        }
         // F2.
         self.give_slot(zspage, start);
         self.store(handle, Word::dead(0), Ordering::Release);
-        if zspage.slots.is_empty() {
+        let mut words = vec![handle];
+        if self.has_only_spares(&class, number) && !self.breaks(Fault::SparesAlone) {
+            words.extend(self.free_spares(&mut class));
+        }
+        if class.zspages[number].slots.is_empty() {
             self.release(class, number);
         } else {
             drop(class);
         }
-        self.spare.lock().unwrap().push_back(handle);
+        self.spare.lock().unwrap().extend(words);
         Freed::Free
     }
 

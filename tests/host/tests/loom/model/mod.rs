@@ -14,4 +14,5 @@ pub(crate) mod pool;
 pub(crate) mod promote;
 pub(crate) mod reclaim;
 pub(crate) mod shorten;
+pub(crate) mod spare;
 pub(crate) mod two_classes;

@@ -180,7 +180,9 @@ impl Pool {
         let mut passed = 0;
         let mut chosen = None;
         loop {
-            let class = self.class();
+            let mut class = self.class();
+            let words = self.spares_to_free(&mut class);
+            self.spare.lock().unwrap().extend(words);
             let pair = chosen.or_else(|| self.compactable(&class, &mut passed));
             let Some((from, to)) = pair else {
                 return moved;
@@ -221,6 +223,7 @@ impl Pool {
             count.missing.pages += self.geometry.nr_pages() - zspage.frames.len();
             count.missing.slots += usize::from(zspage.slots.missing());
         }
+        count.inuse -= class.spares.len();
         count.can_compact(PAGE_SHIFT, &self.geometry) / self.geometry.nr_pages()
     }
 
@@ -256,7 +259,8 @@ impl Pool {
         let mut partial: Vec<usize> = class.zspages.numbers().filter(listed).collect();
         partial.retain(|number| group(number).is_partial());
         partial.sort_by_key(group);
-        for from in partial.iter().skip(*passed) {
+        let (to, others) = partial.split_last()?;
+        for from in others.iter().skip(*passed) {
             if self.is_busy(&class.zspages[*from]) {
                 *passed += 1;
                 if self.breaks(Fault::CompactGivesUp) {
@@ -264,8 +268,7 @@ impl Pool {
                 }
                 continue;
             }
-            let mut others = partial.iter().rev().filter(|number| *number != from);
-            return others.next().map(|to| (*from, *to));
+            return Some((*from, *to));
         }
         None
     }

@@ -95,6 +95,8 @@ pub(crate) struct Class {
     pub(crate) zspages: Zspages,
     /// The worker was kicked.
     pub(crate) kicked: bool,
+    /// Objects that were freed, for the next malloc.
+    pub(crate) spares: Vec<Handle>,
 }
 
 impl Class {
@@ -103,6 +105,7 @@ impl Class {
         Self {
             zspages: Zspages::new(size),
             kicked: false,
+            spares: Vec::new(),
         }
     }
 }
@@ -118,6 +121,8 @@ pub(crate) struct Pool {
     pub(crate) geometry: Geometry,
     /// It has an evict handler.
     pub(crate) evictable: bool,
+    /// Most spares of a class.
+    pub(crate) most_spares: usize,
     /// All frames.
     pub(crate) frames: Vec<Frame>,
     /// Frames that there are for zspages.
@@ -144,6 +149,7 @@ impl Pool {
             fault,
             geometry: shape.geometry(),
             evictable: false,
+            most_spares: 0,
             frames: (0..last).map(|_| Frame::new()).collect(),
             total_frames: frames.len(),
             buddy: Mutex::new(frames.iter().rev().copied().collect()),
@@ -158,6 +164,12 @@ impl Pool {
     /// Gives the pool an evict handler, and with it an LRU.
     pub(crate) fn with_evict(mut self) -> Self {
         self.evictable = true;
+        self
+    }
+
+    /// Lets each class keep up to two spares. Most scenarios are about pools without.
+    pub(crate) fn with_spares(mut self) -> Self {
+        self.most_spares = 2;
         self
     }
 
@@ -293,6 +305,9 @@ impl Pool {
 
     /// Allocates an object of a class. `None` if there is no memory.
     pub(crate) fn malloc_in(&self, size: Size) -> Option<Handle> {
+        if let Some(handle) = self.take_spare(size) {
+            return Some(handle);
+        }
         let handle = self.spare.lock().unwrap().pop_front()?;
         let class = self.lock_class(size);
         if let Some(zspage) = self.with_room(&class) {

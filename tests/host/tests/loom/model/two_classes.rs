@@ -116,6 +116,8 @@ impl Pool {
     pub(crate) fn promote(&self) -> usize {
         let mut theirs = Some(self.lock_class(Size::Large));
         let mut own = self.lock_class(Size::Small);
+        let words = self.spares_to_free(&mut own);
+        self.spare.lock().unwrap().extend(words);
         let Some(from) = self.source(&own) else {
             return 0;
         };

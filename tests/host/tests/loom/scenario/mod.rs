@@ -9,6 +9,7 @@ mod migration;
 mod promotion;
 mod reclaim;
 mod shortening;
+mod spares;
 mod two_classes;
 
 use super::model::{
