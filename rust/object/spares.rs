@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Spares: objects of a class that were freed, and stay where they are for the next malloc.
-//!
-//! What free and malloc do is for the most part waiting for memory: for the header that free writes
-//! and malloc reads, for the zspage and its neighbours on a list. None of it is touched for an
-//! object that is freed and soon allocated again.
+//! Which ones is up to `rust/pool/spare.rs`.
 
 use super::{
     handle::{Handle, HandleCell},

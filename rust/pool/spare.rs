@@ -2,12 +2,13 @@
 
 //! Spares: up to four objects of a class that were freed stay where they are, for the next malloc.
 //!
-//! Neither touches the header then, nor the lists of zspages: half of the cold cache lines of a
-//! malloc and a free. A spare is an object whose word is DEAD: nobody can use it, and page migration
-//! takes it along. For its zspage the slot is taken; in the numbers of objects it does not count.
+//! Free then writes nothing but the word, and malloc only reads the header, beside which its user
+//! is going to write: neither waits for the zspage's slots and lists. A spare is an object whose
+//! word is DEAD: nobody can use it, and page migration takes it along. For its zspage the slot is
+//! taken; in the numbers of objects it does not count.
 //!
-//! Malloc would come to the zspage of a spare next without this, too, or to one as full, so pools do
-//! not have more pages. Rules: N1 to N4 in `Documentation/locking.rst`.
+//! Malloc would come to the zspage of a spare next without this, too, or to one as full, so pools
+//! do not have more pages. Rules: N1 to N4 in `Documentation/locking.rst`.
 
 use super::{
     class::{overwritten, ClassGuard, SizeClass},
