@@ -27,11 +27,10 @@ impl Pool {
         }
         let number = u16_to_usize(self.shared.classes().lookup(PAGE_SHIFT, size));
         let class = self.classes.get(number).ok_or(EINVAL)?;
-        let word = match class.take_spare() {
-            Some(Ok(handle)) => return Ok(handle),
-            Some(Err(word)) => word,
-            None => self.shared.words.alloc(gfp).ok_or(ENOMEM)?.into(),
-        };
+        if let Some(handle) = class.take_spare() {
+            return Ok(handle);
+        }
+        let word = self.shared.words.alloc(gfp).ok_or(ENOMEM)?.into();
         let allocated = class.lock().alloc(word);
         allocated.or_else(|word| self.malloc_slow(class, word, gfp))
     }

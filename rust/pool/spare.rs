@@ -2,10 +2,10 @@
 
 //! Spares: up to four objects of a class that were freed stay where they are, for the next malloc.
 //!
-//! Free then writes nothing but the word, and malloc only reads the header, beside which its user
-//! is going to write: neither waits for the zspage's slots and lists. A spare is an object whose
-//! word is DEAD: nobody can use it, and page migration takes it along. For its zspage the slot is
-//! taken; in the numbers of objects it does not count.
+//! Free then writes nothing but the word, and so does malloc: neither waits for the header, nor for
+//! the zspage's slots and lists. A spare is an object whose word is DEAD: nobody can use it, and page
+//! migration takes it along. For its zspage the slot is taken; in the numbers of objects it does
+//! not count.
 //!
 //! Malloc would come to the zspage of a spare next without this, too, or to one as full, so pools
 //! do not have more pages. Rules: N1 to N4 in `Documentation/locking.rst`.
@@ -35,23 +35,17 @@ impl SizeClass {
         self.spares.len() != 0
     }
 
-    /// Makes a spare an object again, if there is one. If its header was overwritten that is
-    /// reported; its slot is left as it is, and only its word returned.
+    /// Makes a spare an object again, if there is one.
     #[inline(always)]
-    pub(super) fn take_spare(&self) -> Option<Result<Handle, FreeWord>> {
+    pub(super) fn take_spare(&self) -> Option<Handle> {
         if !self.has_spares() {
             return None;
         }
         let guard = self.lock();
         let handle = self.spares.pop()?;
-        let word = handle.load();
-        if !Spares::is_intact(handle, word) {
-            overwritten();
-            return Some(Err(FreeWord::retire(handle)));
-        }
-        handle.store(word.revived());
+        handle.store(handle.load().revived());
         guard.objects_changed(1);
-        Some(Ok(handle))
+        Some(handle)
     }
 }
 

@@ -376,10 +376,11 @@ static int refuse(struct zsrs_pool *pool, unsigned long handle, void *private)
 }
 
 /*
- * Four times "memory of a free object was written to, or beyond an object's
+ * Three times "memory of a free object was written to, or beyond an object's
  * end": the header of the free slot after an object is overwritten. malloc finds
- * out, and compaction when it wants to free the pages after it. The slot is a
- * spare's, which pools with an evict handler do not have.
+ * out, and compaction when it wants to free the pages after it. In the first two
+ * rounds the slot is a spare's, which pools with an evict handler do not have;
+ * malloc does not look there, and its object is safe until it is freed.
  */
 static void written_beyond_the_end(struct kunit *test)
 {
@@ -414,6 +415,9 @@ static void written_beyond_the_end(struct kunit *test)
 			KUNIT_EXPECT_GE(test, zsrs_get_total_pages(pool), pages);
 		KUNIT_EXPECT_TRUE(test, zsrs_check_object(pool, handles[0], all->contents, 0, SIZE));
 		KUNIT_EXPECT_TRUE(test, zsrs_check_object(pool, handles[2], all->contents, 2, SIZE));
+		if (handle)
+			KUNIT_EXPECT_TRUE(test, zsrs_check_object(pool, handle, all->contents, 9,
+								  SIZE));
 		zsrs_free(pool, handles[0]);
 		zsrs_free(pool, handles[2]);
 		if (handle)
