@@ -3,9 +3,9 @@
 //! Spares: up to four objects of a class that were freed stay where they are, for the next malloc.
 //!
 //! Free then writes nothing but the word, and so does malloc: neither waits for the header, nor for
-//! the zspage's slots and lists. A spare is an object whose word is DEAD: nobody can use it, and page
-//! migration takes it along. For its zspage the slot is taken; in the numbers of objects it does
-//! not count.
+//! the zspage's slots and lists. A spare is an object whose word is DEAD: nobody can use it, and
+//! page migration takes it along. For its zspage the slot is taken; in the numbers of objects it
+//! does not count.
 //!
 //! Malloc would come to the zspage of a spare next without this, too, or to one as full, so pools
 //! do not have more pages. Rules: N1 to N4 in `Documentation/locking.rst`.
