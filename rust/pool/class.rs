@@ -96,7 +96,7 @@ pub(crate) enum Freed {
     /// The same, and its zspage: it was the last object.
     Last(FreeWord, Emptied),
     /// The same, and the words of the class's spares: only such were left in the zspage.
-    Spares(FreeWord, FreedSpares, Emptied),
+    LastButSpares(FreeWord, FreedSpares, Emptied),
     /// Nothing: reclaim will see to it.
     Deferred,
 }
@@ -368,7 +368,7 @@ impl ClassGuard<'_> {
             if self.class.spares.count_in(zspage) == u16_to_usize(slots.inuse()) {
                 let words = Self::free_spares_of(self.class, &self.lists);
                 let emptied = Self::remove_from(self.class, &self.lists, zspage);
-                return Ok(Freed::Spares(word, words, emptied));
+                return Ok(Freed::LastButSpares(word, words, emptied));
             }
         }
         self.lists
@@ -412,7 +412,7 @@ impl ClassGuard<'_> {
     /// [`Self::remove`] from the lists of `class`, which is locked.
     #[cold]
     #[inline(never)]
-    pub(super) fn remove_from(
+    fn remove_from(
         class: &SizeClass,
         lists: &ZspageLists<SizeClass>,
         zspage: &Zspage<SizeClass>,

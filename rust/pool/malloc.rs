@@ -117,7 +117,7 @@ impl Pool {
                 drop(guard);
                 self.freed_last(word, emptied);
             }
-            Ok(Freed::Spares(word, words, emptied)) => {
+            Ok(Freed::LastButSpares(word, words, emptied)) => {
                 drop(guard);
                 self.spares_freed(words);
                 self.freed_last(word, emptied);
