@@ -3,8 +3,12 @@
 //! What debugfs shows: `zsmalloc_rs/stats` and, for each pool, `classes` and `stats`.
 
 use crate::kapi::debugfs::{file_operations, Dir, SeqFile, Show};
-use crate::logic::fullness::{Group, EMPTY, NR_GROUPS};
-use crate::logic::{size_class::MAX_INDEXES, stats::ClassCount};
+use crate::logic::{
+    conv::sum,
+    fullness::{Group, EMPTY, NR_GROUPS},
+    size_class::MAX_INDEXES,
+    stats::ClassCount,
+};
 use crate::pool::{class::SizeClass, shared::Shared, Pool};
 use crate::zpdesc_rs::PAGE_SHIFT;
 use core::fmt::{self, Write};
@@ -44,13 +48,11 @@ impl Show for Pool {
 
     fn show(&self, file: &mut SeqFile) -> fmt::Result {
         let counts = || self.classes().iter().map(|class| (class, class.count()));
-        let objects: usize = counts().map(|(_, count)| count.inuse).sum();
-        let spares: usize = self.classes().iter().map(SizeClass::spares).sum();
-        let free: usize = counts()
-            .map(|(class, count)| count.free_bytes(class.geometry()))
-            .sum();
-        let migrated: usize = self.classes().iter().map(SizeClass::migrated).sum();
-        let refused: usize = self.classes().iter().map(SizeClass::refused).sum();
+        let objects = sum(counts().map(|(_, count)| count.inuse));
+        let spares = sum(self.classes().iter().map(SizeClass::spares));
+        let free = sum(counts().map(|(class, count)| count.free_bytes(class.geometry())));
+        let migrated = sum(self.classes().iter().map(SizeClass::migrated));
+        let refused = sum(self.classes().iter().map(SizeClass::refused));
         writeln!(file, "pages {}", self.total_pages())?;
         writeln!(file, "objects {objects}")?;
         writeln!(file, "spares {spares}")?;
@@ -168,7 +170,7 @@ impl Totals {
 
 /// Shows how many zspages there are in each group but that of empty ones.
 fn show_groups(zspages: Option<&[usize; NR_GROUPS]>, file: &mut SeqFile) -> fmt::Result {
-    for (place, group) in Group::all().enumerate() {
+    for (group, place) in Group::all().zip(0..NR_GROUPS) {
         if group != EMPTY {
             match zspages.and_then(|zspages| zspages.get(place)) {
                 Some(number) => write!(file, " {number:>9}")?,

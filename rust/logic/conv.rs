@@ -6,6 +6,19 @@
 //!
 //! `as` is written here and in `rust/kapi/conv.rs` only.
 
+/// The sum of numbers, modulo 2^64. `Iterator::sum()` and `count()` panic if it is more, when the
+/// kernel is built with `CONFIG_RUST_OVERFLOW_CHECKS`.
+#[inline]
+pub fn sum(numbers: impl Iterator<Item = usize>) -> usize {
+    numbers.fold(0, usize::wrapping_add)
+}
+
+/// How many there are. See [`sum`].
+#[inline]
+pub fn count<T>(all: impl Iterator<Item = T>) -> usize {
+    sum(all.map(|_| 1))
+}
+
 /// Widens an index or a byte count below 64 KiB.
 #[inline(always)]
 #[expect(clippy::as_conversions, reason = "the module for it")]

@@ -145,7 +145,12 @@ impl Geometry {
     /// Pages of a zspage that its first `slots` slots lie on.
     pub const fn pages_for(&self, page_shift: u32, slots: u16) -> usize {
         let bytes = u16_to_u32(slots).wrapping_mul(self.size);
-        u32_to_usize(bytes.div_ceil(1u32.wrapping_shl(page_shift)))
+        let page = 1u32.wrapping_shl(page_shift);
+        u32_to_usize(
+            bytes
+                .wrapping_add(page.wrapping_sub(1))
+                .wrapping_shr(page_shift),
+        )
     }
 
     /// Where slot `number` starts.

@@ -12,7 +12,7 @@ use crate::kapi::{
     percpu::PerCpu,
     sched, task,
 };
-use crate::logic::{header::HEADER_SIZE, map_mode::MapMode, word::Word};
+use crate::logic::{conv::count, header::HEADER_SIZE, map_mode::MapMode, word::Word};
 use crate::zpdesc_rs::PAGE_SIZE;
 use core::{
     mem::MaybeUninit,
@@ -135,7 +135,7 @@ impl BounceBuffers {
     pub(crate) fn bytes(&self) -> usize {
         let buffers = self.0.all().map(|bounce| &bounce.buffer);
         let online = buffers.filter(|buffer| !buffer.load(Ordering::Relaxed).is_null());
-        online.count().wrapping_mul(PAGE_SIZE)
+        count(online).wrapping_mul(PAGE_SIZE)
     }
 
     /// This task uses its CPU's buffer, so waiting for it would not help. With preemption off, or

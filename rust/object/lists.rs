@@ -12,6 +12,7 @@ use super::{
     zspage::{Doomed, Zspage, ZspageBox},
 };
 use crate::logic::{
+    conv::count,
     fullness::{Group, GroupSet, EMPTY, FULL, NR_GROUPS},
     size_class::Geometry,
 };
@@ -73,7 +74,7 @@ impl<Owner: Sync> ZspageLists<Owner> {
     /// Zspages in a group, other than the full ones, if there are no more than `most`. Looks at
     /// each.
     pub(crate) fn count(&self, group: Group, most: usize) -> Option<usize> {
-        let found = self.group(group).take(most.saturating_add(1)).count();
+        let found = count(self.group(group).take(most.saturating_add(1)));
         (found <= most).then_some(found)
     }
 

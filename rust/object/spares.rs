@@ -93,11 +93,11 @@ impl Spares {
     }
 
     /// How many are in `zspage`.
-    pub(crate) fn count_in<Owner>(&self, zspage: &Zspage<Owner>) -> usize {
+    pub(crate) fn count_in<Owner>(&self, zspage: &Zspage<Owner>) -> u16 {
         let spares = self.spares.iter().take(u16_to_usize(self.len()));
         let here = addr_of(zspage);
         spares
             .filter(|spare| spare.zspage.load(Ordering::Relaxed) == here)
-            .count()
+            .fold(0, |count, _| count.wrapping_add(1))
     }
 }

@@ -25,7 +25,7 @@ use crate::kapi::{
     spinlock::{new_spinlock, SpinLock},
 };
 use crate::logic::{
-    conv::{u32_to_usize, u64_to_usize, usize_to_u64},
+    conv::{count, sum, u32_to_usize, u64_to_usize, usize_to_u64},
     word::Word,
 };
 use crate::zpdesc_rs::PAGE_SIZE;
@@ -398,7 +398,7 @@ impl<const WORDS: usize> UnitCache<WORDS> {
     /// Bytes of all CPUs' magazines.
     pub(crate) fn cpu_bytes(&self) -> usize {
         let magazines = self.magazines.all();
-        magazines.map(|_| size_of::<Magazine<WORDS>>()).sum()
+        count(magazines).wrapping_mul(size_of::<Magazine<WORDS>>())
     }
 
     /// Units in use, and pages of units. Exact while nobody allocates or frees.
@@ -406,7 +406,7 @@ impl<const WORDS: usize> UnitCache<WORDS> {
         let depot = self.depot.lock();
         let (out, pages) = (depot.out.get(), depot.pages.get());
         drop(depot);
-        let idle: usize = self.magazines.all().map(Magazine::len).sum();
+        let idle = sum(self.magazines.all().map(Magazine::len));
         UnitUsage {
             live: out.saturating_sub(idle),
             pages,

@@ -23,7 +23,7 @@ use crate::object::{
     lists::ZspageLists,
     lru::Lru,
     slot::{Slot, SlotHeader},
-    spares::{FreedSpares, Spares},
+    spares::Spares,
     tail::{Extension, HeldTail, Tail},
     words::FreeWord,
     zspage::{Doomed, Zspage, ZspageBox},
@@ -70,35 +70,6 @@ pub(crate) struct SizeClass {
     pub(super) refused: AtomicUsize,
     /// The pool's zspages in the order of use, if it keeps that.
     pub(super) lru: Option<Arc<Lru<SizeClass>>>,
-}
-
-/// Why an object was not freed. Nothing was changed. All but the last are a caller's misuse of a
-/// handle.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kept {
-    /// It belongs to no object: freed twice, or never allocated.
-    Dead,
-    /// The object is mapped.
-    Mapped,
-    /// It is not an object of this pool.
-    Foreign,
-    /// It has moved to another class since its class was read.
-    Moved,
-}
-
-/// What is left over when an object is freed: the caller disposes of it without the class's lock.
-#[must_use]
-pub(crate) enum Freed {
-    /// Nothing: it is a spare now.
-    Spare,
-    /// The word that was its handle.
-    Object(FreeWord),
-    /// The same, and its zspage: it was the last object.
-    Last(FreeWord, Emptied),
-    /// The same, and the words of the class's spares: only such were left in the zspage.
-    LastButSpares(FreeWord, FreedSpares, Emptied),
-    /// Nothing: reclaim will see to it.
-    Deferred,
 }
 
 /// A zspage without objects that has left its class's lists; or the page of it that somebody has
@@ -338,57 +309,6 @@ impl ClassGuard<'_> {
         Some(slot)
     }
 
-    /// Frees an object. `number` is that of the class.
-    #[inline(always)]
-    pub(super) fn free(&self, handle: Handle, number: u32) -> Result<Freed, Kept> {
-        let geometry = &self.class.geometry;
-        let word = handle.load();
-        if !word.is_idle_in(number) {
-            return Err(Self::why_kept(word, number));
-        }
-        let (zspage, zpdesc) = Zspage::at(self.class, word.phys()).ok_or(Kept::Foreign)?;
-        if self.class.lru.is_none() {
-            if self.keep(handle, word, zspage) {
-                return Ok(Freed::Spare);
-            }
-        } else if zspage.is_under_reclaim() {
-            let (header, _) = zspage.header_of(zpdesc, word);
-            Self::defer_free(zspage, header, handle, word);
-            return Ok(Freed::Deferred);
-        }
-        let (header, start) = zspage.header_of(zpdesc, word);
-        let word = self.release(zspage, header, start, handle);
-        let slots = zspage.slots();
-        // Seldom: it may have nothing but spares.
-        if slots.inuse() <= self.class.spares.len() {
-            if slots.is_empty() {
-                let emptied = Self::remove_from(self.class, &self.lists, zspage);
-                return Ok(Freed::Last(word, emptied));
-            }
-            if self.class.spares.count_in(zspage) == u16_to_usize(slots.inuse()) {
-                let words = Self::free_spares_of(self.class, &self.lists);
-                let emptied = Self::remove_from(self.class, &self.lists, zspage);
-                return Ok(Freed::LastButSpares(word, words, emptied));
-            }
-        }
-        self.lists
-            .move_to(Group::of_partial(slots.taken(), geometry), zspage);
-        Ok(Freed::Object(word))
-    }
-
-    /// Why an object with this word cannot be freed.
-    #[cold]
-    fn why_kept(word: Word, number: u32) -> Kept {
-        if word.is_dead() {
-            Kept::Dead
-        } else if word.class() != number {
-            Kept::Moved
-        } else {
-            // Movers hold LOCK of an object of this class under this lock only: it is a mapper's.
-            Kept::Mapped
-        }
-    }
-
     /// Frees an object, and leaves its zspage where it is. Returns its word.
     #[inline(always)]
     pub(super) fn release(
@@ -412,7 +332,7 @@ impl ClassGuard<'_> {
     /// [`Self::remove`] from the lists of `class`, which is locked.
     #[cold]
     #[inline(never)]
-    fn remove_from(
+    pub(super) fn remove_from(
         class: &SizeClass,
         lists: &ZspageLists<SizeClass>,
         zspage: &Zspage<SizeClass>,

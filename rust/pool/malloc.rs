@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Allocating and freeing objects.
+//! Allocating objects.
 
-use super::{
-    class::{Emptied, Freed, Kept, SizeClass},
-    Pool,
-};
-use crate::kapi::{gfp::Gfp, module, warn::warn};
-use crate::logic::conv::{low_u32, u16_to_usize, u32_to_usize, usize_to_u64};
+use super::{class::SizeClass, Pool};
+use crate::kapi::gfp::Gfp;
+use crate::logic::conv::u16_to_usize;
 use crate::object::{handle::Handle, tail::Extension, words::FreeWord, zspage::ZspageBox};
 use crate::zpdesc_rs::{PAGE_SHIFT, PAGE_SIZE};
-use core::num::NonZeroU32;
-use kernel::{c_str, prelude::*};
+use kernel::prelude::*;
 
 impl Pool {
     /// Allocates an object of `size` bytes. Any context but interrupts; sleeps only if `gfp`
@@ -86,89 +82,5 @@ impl Pool {
                 class.lock().alloc(word)
             }
         }
-    }
-
-    /// Frees an object. Any context but interrupts; does not sleep.
-    ///
-    /// A handle that is no live object's, or whose object is mapped, is warned about; nothing is
-    /// changed.
-    #[inline(always)]
-    pub(crate) fn free(&'static self, handle: Handle) {
-        if let Err(kept) = self.try_free(handle) {
-            self.free_again(handle, kept);
-        }
-    }
-
-    /// Frees an object, unless it moves to another class at this moment.
-    #[inline(always)]
-    fn try_free(&'static self, handle: Handle) -> Result<(), Kept> {
-        let number = handle.peek().class();
-        let class = self.classes.get(u32_to_usize(number));
-        let class = class.ok_or(Kept::Foreign)?;
-        let guard = class.lock();
-        match guard.free(handle, number) {
-            // The usual case by itself, so that after the lock is dropped nothing is asked again.
-            Ok(Freed::Object(word)) => {
-                drop(guard);
-                self.shared.words.free(word);
-            }
-            Ok(Freed::Spare) => drop(guard),
-            Ok(Freed::Last(word, emptied)) => {
-                drop(guard);
-                self.freed_last(word, emptied);
-            }
-            Ok(Freed::LastButSpares(word, words, emptied)) => {
-                drop(guard);
-                self.spares_freed(words);
-                self.freed_last(word, emptied);
-            }
-            Ok(Freed::Deferred) => return Ok(()),
-            Err(kept) => return Err(kept),
-        }
-        if class.is_sparse() && module::background_compaction() {
-            self.keeper.suggest(self, || self.many_frees());
-        }
-        Ok(())
-    }
-
-    /// After so many frees in sparse classes the worker does not wait for its tick: one for sixteen
-    /// pages, about forty objects, so that what compaction costs does not depend on the size of the
-    /// pool.
-    fn many_frees(&self) -> NonZeroU32 {
-        let part = self.total_pages().wrapping_shr(4).max(64);
-        NonZeroU32::new(low_u32(usize_to_u64(part))).unwrap_or(NonZeroU32::MIN)
-    }
-
-    /// Frees an object that has moved to another class, or reports a caller's bug.
-    #[cold]
-    #[inline(never)]
-    fn free_again(&'static self, handle: Handle, mut kept: Kept) {
-        // Not for ever: objects move to larger classes only.
-        while kept == Kept::Moved {
-            match self.try_free(handle) {
-                Ok(()) => return,
-                Err(why) => kept = why,
-            }
-        }
-        Self::misused(kept);
-    }
-
-    /// Gives back the word of a zspage's last object, and the zspage.
-    #[cold]
-    #[inline(never)]
-    fn freed_last(&'static self, word: FreeWord, emptied: Emptied) {
-        self.shared.words.free(word);
-        self.dispose(emptied);
-    }
-
-    /// Reports a caller's bug.
-    fn misused(kept: Kept) {
-        warn(match kept {
-            Kept::Dead => c_str!("zsmalloc_rs: free of a handle that is not allocated"),
-            Kept::Mapped => c_str!("zsmalloc_rs: free of an object that is mapped: leaked"),
-            Kept::Foreign | Kept::Moved => {
-                c_str!("zsmalloc_rs: free of a handle of another pool")
-            }
-        });
     }
 }

@@ -8,6 +8,7 @@
 
 pub(crate) mod class;
 mod compact;
+mod free;
 mod malloc;
 mod map;
 #[cfg(CONFIG_COMPACTION)]
@@ -100,7 +101,7 @@ impl Pool {
         lru: Option<&Arc<Lru<SizeClass>>>,
     ) -> Result<PinnedSlice<SizeClass>> {
         let table = shared.classes();
-        let classes = table.classes().iter().zip(0u16..);
+        let classes = table.classes().iter().zip(0..u16::MAX);
         let inits =
             classes.map(|(geometry, number)| SizeClass::new(*geometry, number, lru.cloned()));
         PinnedSlice::new(inits, u16_to_usize(table.nr_classes()))

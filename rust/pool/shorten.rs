@@ -11,7 +11,10 @@ use super::{
     class::{overwritten, ClassGuard, SizeClass},
     compact::{budget, Left, Progress, Step},
 };
-use crate::logic::{conv::u16_to_usize, size_class::Geometry};
+use crate::logic::{
+    conv::{count, u16_to_usize},
+    size_class::Geometry,
+};
 use crate::object::{objects::Objects, tail::HeldTail, zspage::Zspage};
 use crate::zpdesc_rs::PAGE_SHIFT;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -94,7 +97,7 @@ impl ClassGuard<'_> {
         let end = geometry.start_of(geometry.slots_on(PAGE_SHIFT, kept));
         let staying = usize::from(zspage.link_free_slots(geometry, end));
         let going = Self::beyond(zspage, geometry, kept);
-        let found = staying.saturating_add(going.clone().count());
+        let found = staying.saturating_add(count(going.clone()));
         let mut left = budget(geometry);
         // Otherwise memory was written to that is no object's.
         if found == usize::from(zspage.slots().inuse()) && self.clear(going, zspage, end, &mut left)

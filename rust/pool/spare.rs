@@ -12,9 +12,10 @@
 
 use super::{
     class::{overwritten, ClassGuard, SizeClass},
+    free::Found,
     Pool,
 };
-use crate::logic::{conv::u16_to_usize, word::Word};
+use crate::logic::conv::u16_to_usize;
 use crate::object::{
     handle::Handle,
     lists::ZspageLists,
@@ -50,16 +51,19 @@ impl SizeClass {
 }
 
 impl ClassGuard<'_> {
-    /// Makes an object of `zspage` that is freed a spare: unless there is no room for it, other
-    /// zspages are to be filled first, or nothing but spares would be left in this one.
+    /// Makes an object that is freed a spare: unless there is no room for it, other zspages are to
+    /// be filled first, nothing but spares would be left in this one, or the pool has an order of
+    /// use.
     #[inline(always)]
-    pub(super) fn keep(&self, handle: Handle, word: Word, zspage: &Zspage<SizeClass>) -> bool {
+    pub(super) fn keep(&self, object: &Found<'_>) -> bool {
+        let Found { handle, zspage, .. } = *object;
         let spares = &self.class.spares;
-        let keeps = zspage.slots().inuse() > spares.len().wrapping_add(1)
+        let keeps = self.class.lru.is_none()
+            && zspage.slots().inuse() > spares.len().wrapping_add(1)
             && self.lists.is_fullest(zspage)
             && spares.push(handle, zspage);
         if keeps {
-            handle.store(word.with_dead());
+            handle.store(object.word.with_dead());
             self.objects_changed(-1);
         }
         keeps
