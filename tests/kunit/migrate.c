@@ -339,8 +339,32 @@ static void destroy_waits(struct kunit *test)
 	}
 }
 
+/* A page that moves to another zone is counted there, and no longer where it was. */
+static void counted_in_its_zone(struct kunit *test)
+{
+	struct zspage *zspage = need_zspage(test, 1700);
+	struct page *far = alloc_page(GFP_DMA), *new;
+	struct zone *from = page_zone(zspage->pages[0]), *to = far ? page_zone(far) : from;
+	long from_pages = zsrs_nr_zspages_of(from), to_pages = zsrs_nr_zspages_of(to);
+
+	if (far)
+		__free_page(far);
+	if (from == to) {
+		drop_zspage(test, zspage);
+		kunit_skip(test, "all memory of this machine is in one zone");
+	}
+	KUNIT_ASSERT_EQ(test, zsrs_migrate_with(GFP_DMA, zspage->pages[0], MIGRATE_SYNC, &new), 0);
+	KUNIT_EXPECT_PTR_EQ(test, page_zone(new), to);
+	KUNIT_EXPECT_EQ(test, zsrs_nr_zspages_of(from), from_pages - 1);
+	KUNIT_EXPECT_EQ(test, zsrs_nr_zspages_of(to), to_pages + 1);
+	/* And when it is given back, there. */
+	drop_zspage(test, zspage);
+	KUNIT_EXPECT_EQ(test, zsrs_nr_zspages_of(to), to_pages);
+}
+
 static struct kunit_case cases[] = {
 	KUNIT_CASE(every_page_moves),
+	KUNIT_CASE(counted_in_its_zone),
 	KUNIT_CASE(mapped_page_stays),
 	KUNIT_CASE(freed_while_isolated),
 	KUNIT_CASE(freed_while_moving),

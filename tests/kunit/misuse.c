@@ -14,6 +14,7 @@
 #include <linux/mm_types.h>
 #include <linux/module.h>
 #include <linux/page-flags.h>
+#include <linux/smp.h>
 #include "mover.h"
 #include "support.h"
 
@@ -232,7 +233,7 @@ static void map_in_tasklet(struct tasklet_struct *tasklet)
 	map_in_interrupt(container_of(tasklet, struct interrupt, tasklet));
 }
 
-/* "map in an interrupt", twice. */
+/* "map in an interrupt", three times. */
 static void map_from_interrupts(struct kunit *test)
 {
 	struct neighbours *all = test->priv;
@@ -259,6 +260,79 @@ static void map_from_interrupts(struct kunit *test)
 	tasklet_kill(&interrupt->tasklet);
 	KUNIT_EXPECT_TRUE_MSG(test, interrupt->in_softirq, "this tested no soft interrupt");
 	KUNIT_EXPECT_NULL(test, interrupt->address);
+
+	/* A task that keeps soft interrupts off cannot be told from one. */
+	local_bh_disable();
+	interrupt->address = zsrs_map_object(all->pool, all->handles[9], ZSRS_MM_RO);
+	local_bh_enable();
+	KUNIT_EXPECT_NULL(test, interrupt->address);
+}
+
+enum { SPLIT_OBJECTS = 400, SPLIT_BYTES = 1700 };
+
+/* Objects of which some are split. */
+static unsigned long *need_split(struct kunit *test, struct zsrs_pool *pool)
+{
+	unsigned long *handles = kunit_kcalloc(test, SPLIT_OBJECTS, sizeof(*handles), GFP_KERNEL);
+	unsigned int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, handles);
+	for (i = 0; i < SPLIT_OBJECTS; i++)
+		handles[i] = zsrs_malloc(pool, SPLIT_BYTES, GFP_KERNEL);
+	for (i = 0; i < SPLIT_OBJECTS; i += 3)
+		zsrs_move_object(pool, handles[i]);
+	return handles;
+}
+
+static void free_split(struct zsrs_pool *pool, const unsigned long *handles)
+{
+	unsigned int i;
+
+	for (i = 0; i < SPLIT_OBJECTS; i++)
+		zsrs_free(pool, handles[i]);
+}
+
+/* An object that another CPU is to unmap. */
+struct remote {
+	struct zsrs_pool *pool;
+	unsigned long handle;
+};
+
+static void unmap_here(void *arg)
+{
+	struct remote *remote = arg;
+
+	zsrs_unmap_object(remote->pool, remote->handle);
+}
+
+/*
+ * "unmap of an object that is not mapped": a split one is in the buffer of the CPU
+ * that has mapped it, and another must not end that.
+ */
+static void unmap_on_another_cpu(struct kunit *test)
+{
+	struct neighbours *all = test->priv;
+	unsigned long *handles = need_split(test, all->pool);
+	struct remote remote = { .pool = all->pool };
+	unsigned int one, other, cpu;
+	int error = -ENOENT;
+	void *address;
+
+	migrate_disable();
+	if (zsrs_find_buffer(all->pool, handles, SPLIT_OBJECTS, &one, &other)) {
+		remote.handle = handles[one];
+		address = zsrs_map_object(all->pool, handles[one], ZSRS_MM_WO);
+		cpu = cpumask_any_but(cpu_online_mask, raw_smp_processor_id());
+		error = smp_call_function_single(cpu, unmap_here, &remote, 1);
+		/* It is mapped still: what is written now is in the object. */
+		zsrs_fill(all->contents, one, address, SPLIT_BYTES);
+		zsrs_unmap_object(all->pool, handles[one]);
+	}
+	migrate_enable();
+	KUNIT_EXPECT_EQ_MSG(test, error, 0, "no object is split, or there is one CPU only");
+	KUNIT_EXPECT_TRUE(test, zsrs_check_object(all->pool, handles[one], all->contents, one,
+						  SPLIT_BYTES));
+	free_split(all->pool, handles);
 }
 
 /*
@@ -267,42 +341,34 @@ static void map_from_interrupts(struct kunit *test)
  */
 static void two_split_objects(struct kunit *test)
 {
-	enum { OBJECTS = 400, BYTES = 1700 };
 	struct neighbours *all = test->priv;
-	unsigned long *handles = kunit_kcalloc(test, OBJECTS, sizeof(*handles), GFP_KERNEL);
-	unsigned int i, one, other;
+	unsigned long *handles = need_split(test, all->pool);
+	unsigned int one, other;
 	void *buffer;
 
-	KUNIT_ASSERT_NOT_NULL(test, handles);
-	for (i = 0; i < OBJECTS; i++)
-		handles[i] = zsrs_malloc(all->pool, BYTES, GFP_KERNEL);
-	for (i = 0; i < OBJECTS; i += 3)
-		zsrs_move_object(all->pool, handles[i]);
-
 	migrate_disable();
-	buffer = zsrs_find_buffer(all->pool, handles, OBJECTS, &one, &other);
+	buffer = zsrs_find_buffer(all->pool, handles, SPLIT_OBJECTS, &one, &other);
 	if (buffer) {
 		void *first, *second;
 
 		first = zsrs_map_object(all->pool, handles[one], ZSRS_MM_WO);
-		zsrs_fill(all->contents, one, first, BYTES);
+		zsrs_fill(all->contents, one, first, SPLIT_BYTES);
 		second = zsrs_map_object(all->pool, handles[other], ZSRS_MM_RW);
 		zsrs_unmap_object(all->pool, handles[one]);
 		migrate_enable();
 		KUNIT_EXPECT_NULL(test, second);
 		KUNIT_EXPECT_TRUE(test, zsrs_check_object(all->pool, handles[one], all->contents,
-							  one, BYTES));
+							  one, SPLIT_BYTES));
 		/* The one refused can be mapped now. */
 		KUNIT_EXPECT_TRUE(test, zsrs_write_object(all->pool, handles[other], ZSRS_MM_WO,
-							  all->contents, other, BYTES));
+							  all->contents, other, SPLIT_BYTES));
 		KUNIT_EXPECT_TRUE(test, zsrs_check_object(all->pool, handles[other],
-							  all->contents, other, BYTES));
+							  all->contents, other, SPLIT_BYTES));
 	} else {
 		migrate_enable();
 		KUNIT_FAIL(test, "no two objects are split: this test has tested nothing");
 	}
-	for (i = 0; i < OBJECTS; i++)
-		zsrs_free(all->pool, handles[i]);
+	free_split(all->pool, handles);
 }
 
 /*
@@ -436,6 +502,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(free_while_mapped),
 	KUNIT_CASE(free_in_wrong_pool),
 	KUNIT_CASE(map_from_interrupts),
+	KUNIT_CASE(unmap_on_another_cpu),
 	KUNIT_CASE(two_split_objects),
 	KUNIT_CASE(destroy_with_objects),
 	{}

@@ -65,12 +65,11 @@ static inline void zsrs_put_back(struct page *page)
 	put_page(page);
 }
 
-/* migrate_folio_move() of an isolated page that is locked already. */
-static inline int zsrs_migrate_locked(struct page *old, enum migrate_mode mode,
-				      struct page **moved_to)
+/* migrate_folio_move() of an isolated page that is locked already, to a page of one's own. */
+static inline int zsrs_migrate_locked_to(struct page *new, struct page *old,
+					 enum migrate_mode mode, struct page **moved_to)
 {
 	const struct movable_operations *operations = zsrs_operations_of(old);
-	struct page *new = alloc_page(GFP_KERNEL | __GFP_MOVABLE);
 	int result = ZSRS_WAS_FREED;
 
 	if (!new)
@@ -88,21 +87,35 @@ static inline int zsrs_migrate_locked(struct page *old, enum migrate_mode mode,
 	return result;
 }
 
-/* Isolates a page and moves it; on failure it is put back. */
-static inline int zsrs_migrate(struct page *old, enum migrate_mode mode, struct page **moved_to)
+static inline int zsrs_migrate_locked(struct page *old, enum migrate_mode mode,
+				      struct page **moved_to)
+{
+	struct page *new = alloc_page(GFP_KERNEL | __GFP_MOVABLE);
+
+	return zsrs_migrate_locked_to(new, old, mode, moved_to);
+}
+
+/* Isolates a page and moves it to one that has these flags; on failure it is put back. */
+static inline int zsrs_migrate_with(gfp_t gfp, struct page *old, enum migrate_mode mode,
+				    struct page **moved_to)
 {
 	int result;
 
 	if (!zsrs_isolate(old))
 		return -ENOENT;
 	lock_page(old);
-	result = zsrs_migrate_locked(old, mode, moved_to);
+	result = zsrs_migrate_locked_to(alloc_page(gfp), old, mode, moved_to);
 	unlock_page(old);
 	if (result < 0)
 		zsrs_put_back(old);
 	else
 		put_page(old);
 	return result;
+}
+
+static inline int zsrs_migrate(struct page *old, enum migrate_mode mode, struct page **moved_to)
+{
+	return zsrs_migrate_with(GFP_KERNEL | __GFP_MOVABLE, old, mode, moved_to);
 }
 
 /*

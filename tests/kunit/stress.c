@@ -480,6 +480,9 @@ static int create_and_destroy(void *data)
 				WRITE_ONCE(contender->pages[j], zsrs_page_of(pool, handles[j]));
 		}
 		zsrs_compact(pool);
+		/* Where there is only one CPU, the mover finds pages now and then. */
+		if (i % 32 == 0)
+			schedule_timeout_uninterruptible(1);
 		cond_resched();
 		for (j = 0; j < OBJECTS_OF_POOL; j++)
 			zsrs_free(pool, handles[j]);

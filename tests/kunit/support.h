@@ -56,20 +56,27 @@ static inline long zsrs_sum_nr_zspages(void)
 }
 
 /*
- * NR_ZSPAGES, exact while nobody allocates. A CPU's part that is folded in while
- * it is summed up is missed: a sum counts if it comes out three times.
+ * NR_ZSPAGES of a zone, or of all if that is NULL, exact while nobody allocates. A
+ * CPU's part that is folded in while it is summed up is missed: a sum counts if it
+ * comes out three times.
  */
-static inline long zsrs_nr_zspages(void)
+static inline long zsrs_nr_zspages_of(struct zone *zone)
 {
-	long pages = zsrs_sum_nr_zspages(), again;
-	int same = 1;
+	long pages = -1, again;
+	int same = 0;
 
 	while (same < 3) {
-		again = zsrs_sum_nr_zspages();
+		again = zone ? (long)zone_page_state_snapshot(zone, NR_ZSPAGES) :
+			       zsrs_sum_nr_zspages();
 		same = again == pages ? same + 1 : 1;
 		pages = again;
 	}
 	return pages;
+}
+
+static inline long zsrs_nr_zspages(void)
+{
+	return zsrs_nr_zspages_of(NULL);
 }
 
 /* The number beside @key in "key value" lines; -1 if there is none. */

@@ -30,14 +30,14 @@ expect_message() {
 }
 expect_message 3 "zsmalloc_rs: free of a handle that is not allocated"
 expect_message 3 "zsmalloc_rs: map of a handle that is not allocated"
-expect_message 1 "zsmalloc_rs: unmap of an object that is not mapped"
+expect_message 2 "zsmalloc_rs: unmap of an object that is not mapped"
 expect_message 1 "zsmalloc_rs: free of an object that is mapped"
 expect_message 2 "zsmalloc_rs: free of a handle of another pool"
-expect_message 2 "zsmalloc_rs: map in an interrupt"
+expect_message 3 "zsmalloc_rs: map in an interrupt"
 expect_message 1 "zsmalloc_rs: map of a second object that spans pages on one CPU"
 expect_message 3 "zsmalloc_rs: a number that is no handle: not a multiple of 8"
 expect_message 3 "zsmalloc_rs: memory of a free object was written to, or beyond an object's end"
-expect_message 19 "WARNING: CPU"
+expect_message 21 "WARNING: CPU"
 # A pool with objects: their number and their class's size.
 expect_message 1 "pool with_objects: destroyed with 5 objects of class 2 (64 bytes)"
 expect_message 1 "pool with_objects: destroyed with 1 objects of class 254 (4096 bytes)"
