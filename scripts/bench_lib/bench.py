@@ -34,7 +34,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import figures  # noqa: E402
-from vms import OUT, ROOT, kernel_release, profile, run_vm, say, with_sizes  # noqa: E402
+from vms import OUT, ROOT, kernel_release, population, profile, run_vm, say, with_sizes  # noqa: E402
 
 SIDES = ("ours", "c")
 OBJECTS = 40_000
@@ -67,16 +67,7 @@ def part_cost() -> list[figures.Record]:
 
 def part_memory() -> list[figures.Record]:
     """Memory at three populations, in churn, compacted and draining."""
-    steps: list[str] = []
-    for count in POPULATIONS:
-        for side in SIDES:
-            steps.append(f"{side}:open {count}")
-            steps += [f"{side}:fill {count * tenth // 10}" for tenth in range(1, 11)]
-            steps += [f"{side}:churn {count // 2}" for _ in range(6)]
-            steps += [f"{side}:drain {count * left // 100}" for left in range(90, 0, -10)]
-            steps += [f"{side}:fill {count}", f"{side}:churn {count}", f"{side}:compact"]
-            steps += [f"{side}:drain {count // 2}", f"{side}:compact"]
-            steps.append(f"{side}:close")
+    steps = [step for count in POPULATIONS for side in SIDES for step in population(side, count)]
     # Caches of their own, so that what is in them can be told apart.
     return run_vm(
         "memory", with_sizes(steps), icount=False, options=("--append", "slab_nomerge"), limit=1800

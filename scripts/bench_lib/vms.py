@@ -77,6 +77,17 @@ def with_sizes(commands: list[str], mix: str = "lzo-rle") -> list[str]:
     return ["--params", "sizes=" + ",".join(map(str, histogram(mix))), *commands]
 
 
+def population(side: str, count: int) -> list[str]:
+    """The steps of a pool that grows to so many objects, churns, drains and is compacted."""
+    steps = [f"open {count}"]
+    steps += [f"fill {count * tenth // 10}" for tenth in range(1, 11)]
+    steps += [f"churn {count // 2}" for _ in range(6)]
+    steps += [f"drain {count * left // 100}" for left in range(90, 0, -10)]
+    steps += [f"fill {count}", f"churn {count}", "compact"]
+    steps += [f"drain {count // 2}", "compact", "close"]
+    return [f"{side}:{step}" for step in steps]
+
+
 def kernel_release() -> str:
     """The version of the kernel that is measured on."""
     path = Path(os.environ["ZSRS_BENCH_KERNEL"]) / "include/config/kernel.release"
