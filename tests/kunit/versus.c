@@ -131,6 +131,85 @@ static void same_classes(struct kunit *test)
 	drop_sides(test, &sides);
 }
 
+/* A line of a pool's file "classes" in debugfs. */
+struct row {
+	unsigned long index, size, groups[11], slots, objects, pages, pages_per_zspage, freeable;
+};
+
+enum { CLASSES_SIZE = 64 * 1024, FULL = 10 };
+
+/* The next line that begins with two numbers; false if there is none. */
+static bool next_row(char **text, struct row *row)
+{
+	unsigned long *groups = row->groups;
+	char *line;
+
+	while ((line = strsep(text, "\n")))
+		if (sscanf(line, " %lu %lu %lu %lu %lu %lu %lu %lu %lu %lu %lu %lu %lu %lu %lu %lu %lu %lu",
+			   &row->index, &row->size, &groups[0], &groups[1], &groups[2], &groups[3],
+			   &groups[4], &groups[5], &groups[6], &groups[7], &groups[8], &groups[9],
+			   &groups[FULL], &row->slots, &row->objects, &row->pages,
+			   &row->pages_per_zspage, &row->freeable) == 18)
+			return true;
+	return false;
+}
+
+/* The file has C's columns, and says of the same objects what C's says. */
+static void same_table(struct kunit *test)
+{
+	enum { COUNT = 5000 };
+	unsigned long pages = 0, their_pages = 0, freeable = 0;
+	char *text = kvzalloc(CLASSES_SIZE, GFP_KERNEL);
+	char *their_text = kvzalloc(CLASSES_SIZE, GFP_KERNEL);
+	char *rest = text, *their_rest = their_text;
+	unsigned int i, j, rows = 0;
+	struct row ours, theirs;
+	struct sides sides;
+
+	need_sides(test, &sides, COUNT);
+	KUNIT_ASSERT_NOT_NULL(test, text);
+	KUNIT_ASSERT_NOT_NULL(test, their_text);
+	for (i = 0; i < COUNT; i++)
+		both_malloc(test, &sides, i);
+	KUNIT_ASSERT_EQ(test, zsrs_read_text("/sys/kernel/debug/zsmalloc_rs/versus/classes", text,
+					     CLASSES_SIZE), 0);
+	if (zsrs_read_text("/sys/kernel/debug/zsmalloc/versus/classes", their_text, CLASSES_SIZE))
+		KUNIT_FAIL(test, "C has no such file: build the kernel with CONFIG_ZSMALLOC_STAT");
+	for (; next_row(&their_rest, &theirs); rows++) {
+		unsigned long zspages = 0;
+
+		KUNIT_ASSERT_TRUE(test, next_row(&rest, &ours));
+		KUNIT_EXPECT_EQ(test, ours.index, theirs.index);
+		KUNIT_EXPECT_EQ(test, ours.size, theirs.size);
+		KUNIT_EXPECT_EQ(test, ours.objects, theirs.objects);
+		KUNIT_EXPECT_EQ(test, ours.pages_per_zspage, theirs.pages_per_zspage);
+		KUNIT_EXPECT_LE(test, ours.objects, ours.slots);
+		KUNIT_EXPECT_LE(test, ours.slots, theirs.slots);
+		KUNIT_EXPECT_LE(test, ours.pages, theirs.pages);
+		/* One zspage that lacks pages may be full without them. */
+		KUNIT_EXPECT_GE(test, ours.groups[FULL], theirs.groups[FULL]);
+		KUNIT_EXPECT_LE(test, ours.groups[FULL], theirs.groups[FULL] + 1);
+		for (j = 0; j <= FULL; j++)
+			zspages += ours.groups[j];
+		KUNIT_EXPECT_LE(test, ours.pages, zspages * ours.pages_per_zspage);
+		KUNIT_EXPECT_GE(test, ours.pages + ours.pages_per_zspage,
+				zspages * ours.pages_per_zspage + !!zspages);
+		pages += ours.pages;
+		their_pages += theirs.pages;
+		freeable += ours.freeable;
+	}
+	KUNIT_EXPECT_FALSE(test, next_row(&rest, &ours));
+	KUNIT_EXPECT_GT(test, rows, 100u);
+	KUNIT_EXPECT_EQ(test, pages, zsrs_get_total_pages(sides.ours));
+	KUNIT_EXPECT_EQ(test, their_pages, zs_get_total_pages(sides.theirs));
+	KUNIT_EXPECT_EQ(test, (long)freeable, zsrs_pool_number("versus", "compactable_pages"));
+	for (i = 0; i < COUNT; i++)
+		both_free(test, &sides, i);
+	kvfree(text);
+	kvfree(their_text);
+	drop_sides(test, &sides);
+}
+
 /*
  * Growing: never more pages than C. Churning, shrinking: ours keeps spares, so
  * that the two come to differ in which objects share a zspage; a few pages more
@@ -224,6 +303,7 @@ static void compaction_returns_no_less(struct kunit *test)
 static struct kunit_case cases[] = {
 	KUNIT_CASE(theirs_is_c),
 	KUNIT_CASE(same_classes),
+	KUNIT_CASE(same_table),
 	KUNIT_CASE(pages_beside_c),
 	KUNIT_CASE(compaction_returns_no_less),
 	{}
