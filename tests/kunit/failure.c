@@ -222,6 +222,64 @@ static void malloc_without_descriptors(struct kunit *test)
 	fail_without(test, &descriptors);
 }
 
+/*
+ * A zspage that has given up its last pages gets the next one when its class needs
+ * room. If that cannot be had, a zspage is opened; the short one stays as it is.
+ */
+static void page_of_a_short_zspage(struct kunit *test)
+{
+	enum { MOST = 64, SIZE = PAGE_SIZE * 5 / 12 };
+	struct zsrs_pool *pool = zsrs_need_pool(test, "page_of_a_short_zspage");
+	struct zsrs_contents *contents = zsrs_contents_new(9);
+	unsigned long handles[MOST], handle, whole, kept;
+	unsigned int count, i, bad = 0;
+	struct zsrs_counters before;
+	bool failed;
+
+	KUNIT_ASSERT_NOT_NULL(test, contents);
+	count = zsrs_fill_zspage(test, pool, contents, SIZE, handles, MOST);
+	whole = zsrs_get_total_pages(pool);
+	for (i = 1; i < count; i++)
+		zsrs_free(pool, handles[i]);
+	zsrs_compact(pool);
+	kept = zsrs_get_total_pages(pool);
+	KUNIT_ASSERT_LT_MSG(test, kept, whole, "the zspage keeps all its pages: nothing to test");
+	/* All slots that it still has. */
+	for (count = 1; zsrs_get_total_pages(pool) == kept; count++) {
+		KUNIT_ASSERT_LT(test, count, (unsigned int)MOST);
+		handles[count] = zsrs_malloc(pool, SIZE, GFP_KERNEL);
+		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handles[count]));
+		bad += !zsrs_write_object(pool, handles[count], ZSRS_MM_WO, contents, count, SIZE);
+	}
+	zsrs_free(pool, handles[--count]);
+	zsrs_compact(pool);
+	KUNIT_ASSERT_EQ(test, zsrs_get_total_pages(pool), kept);
+
+	KUNIT_ASSERT_EQ(test, zsrs_read_counters(&before), 0);
+	fail_nth(1);
+	handle = zsrs_malloc(pool, SIZE, GFP_KERNEL | __GFP_NOWARN);
+	failed = has_failed();
+	KUNIT_EXPECT_TRUE_MSG(test, failed, "no page was asked for");
+	KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(handle));
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(pool), kept + whole);
+	zsrs_free(pool, handle);
+	expect_same(test, &before, 1);
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(pool), kept);
+
+	handles[count] = zsrs_malloc(pool, SIZE, GFP_KERNEL | __GFP_NOWARN);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handles[count]));
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(pool), kept + 1);
+	bad += !zsrs_write_object(pool, handles[count], ZSRS_MM_WO, contents, count, SIZE);
+	for (i = 0; i <= count; i++) {
+		bad += !zsrs_check_object(pool, handles[i], contents, i, SIZE);
+		zsrs_free(pool, handles[i]);
+	}
+	KUNIT_EXPECT_EQ_MSG(test, bad, 0u, "objects came back wrong");
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(pool), 0ul);
+	kfree(contents);
+	zsrs_destroy_pool(pool);
+}
+
 /* A pool is created whole or not at all; what fails for debugfs is no error. */
 static void create_pool_at_every_step(struct kunit *test)
 {
@@ -305,6 +363,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(malloc_at_every_step),
 	KUNIT_CASE(malloc_without_words),
 	KUNIT_CASE(malloc_without_descriptors),
+	KUNIT_CASE(page_of_a_short_zspage),
 	KUNIT_CASE(create_pool_at_every_step),
 	KUNIT_CASE(work_goes_on),
 	{}

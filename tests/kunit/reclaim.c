@@ -529,6 +529,58 @@ static void page_moves_during_refused_reclaim(struct kunit *test)
 	drop_store(store);
 }
 
+/* Locks the page of an object of a quarter of it, as somebody who looks at pages may. */
+static struct page *lock_page_of(struct kunit *test, struct store *store, unsigned int number)
+{
+	struct page *page = zsrs_page_of(store->pool, store->handles[number]);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	get_page(page);
+	lock_page(page);
+	return page;
+}
+
+/* A zspage whose page somebody has locked is emptied, and freed when the page is unlocked. */
+static void page_locked_at_its_end(struct kunit *test)
+{
+	struct store *store = need_quarters(test, 2);
+	struct page *page = lock_page_of(test, store, 0);
+
+	KUNIT_EXPECT_EQ(test, zsrs_reclaim(store->pool, 1), 0);
+	EXPECT_ASKED(store, 0, 1, 2, 3);
+	if (IS_ENABLED(CONFIG_COMPACTION)) {
+		KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(store->pool), 2ul);
+		KUNIT_EXPECT_EQ(test, zsrs_pool_number(test->name, "pages_reclaimed"), 0l);
+	}
+	unlock_page(page);
+	put_page(page);
+	KUNIT_EXPECT_TRUE(test, zsrs_comes_to_pages(store->pool, 1));
+	expect_whole(store);
+	drop_store(store);
+}
+
+/* Such a page does not count: the next zspage has to go, too. */
+static void shrink_beside_locked_page(struct kunit *test)
+{
+	struct store *store;
+	unsigned int reclaimed = 99;
+	struct page *page;
+
+	if (!IS_ENABLED(CONFIG_COMPACTION))
+		kunit_skip(test, "nobody locks pages of this kernel: CONFIG_COMPACTION is off");
+	store = need_quarters(test, 3);
+	page = lock_page_of(test, store, 0);
+	KUNIT_EXPECT_EQ(test, zsrs_shrink(store->pool, 1, &reclaimed), 0);
+	KUNIT_EXPECT_EQ(test, reclaimed, 1u);
+	EXPECT_ASKED(store, 0, 1, 2, 3, 4, 5, 6, 7);
+	KUNIT_EXPECT_EQ(test, zsrs_get_total_pages(store->pool), 2ul);
+	unlock_page(page);
+	put_page(page);
+	KUNIT_EXPECT_TRUE(test, zsrs_comes_to_pages(store->pool, 1));
+	expect_whole(store);
+	drop_store(store);
+}
+
 /* An object that is mapped is in use: its zspage is put back at once. */
 static void mapped_is_hot(struct kunit *test)
 {
@@ -931,6 +983,8 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(handler_sleeps_and_allocates),
 	KUNIT_CASE(page_moves_during_reclaim),
 	KUNIT_CASE(page_moves_during_refused_reclaim),
+	KUNIT_CASE(page_locked_at_its_end),
+	KUNIT_CASE(shrink_beside_locked_page),
 	KUNIT_CASE(mapped_is_hot),
 	KUNIT_CASE(shrink_counts),
 	KUNIT_CASE(shrink_counts_before_error),
