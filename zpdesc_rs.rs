@@ -38,7 +38,6 @@ use kernel::ffi::c_void;
 pub(crate) const PAGE_SHIFT: u32 = memmap::PAGE_SHIFT;
 /// Bytes in a page.
 pub(crate) const PAGE_SIZE: usize = memmap::PAGE_SIZE;
-
 /// Longest chain, in pages.
 pub(crate) const MAX_PAGES: usize = u32_to_usize(MAX_CHAIN);
 
@@ -180,9 +179,13 @@ impl Zpdesc {
         self.zspage.load(Ordering::Relaxed)
     }
 
-    /// The next page of the chain. Not for the page of a huge object.
+    /// The next page of the chain.
+    ///
+    /// # Safety
+    ///
+    /// Not for the page of a huge object: where others have the link, that has its header.
     #[inline(always)]
-    pub(crate) fn next(&self) -> Option<&Self> {
+    pub(crate) unsafe fn next(&self) -> Option<&Self> {
         let next = ptr_at::<bindings::page>(u64_to_usize(self.next.load(Ordering::Relaxed)));
         // SAFETY: Pages of a chain are typed, and leave it only once no link leads to them.
         NonNull::new(next).map(|next| unsafe { Self::from_page(next) })
@@ -207,8 +210,7 @@ impl Zpdesc {
         u32_to_usize(bits >> PlaceBits::OFFSET_BITS)
     }
 
-    /// Where the first object that begins on the page does, in bytes; the page's last byte if none
-    /// does.
+    /// Where the first object that begins on the page does, in bytes; its last byte if none does.
     #[cfg(CONFIG_COMPACTION)]
     #[inline(always)]
     pub(crate) fn first_object(&self) -> usize {

@@ -93,7 +93,8 @@ impl First {
         if self.is_huge() {
             None
         } else {
-            zpdesc.next()
+            // SAFETY: Not that of a huge object.
+            unsafe { zpdesc.next() }
         }
     }
 
@@ -249,7 +250,8 @@ impl Chain {
         // There is no link in the page of a huge object, which is the last too.
         let steps = if self.first.get().is_huge() { 0 } else { place };
         for _ in 0..steps {
-            let Some(next) = zpdesc.next() else {
+            // SAFETY: Not that of a huge object, for which there are no steps.
+            let Some(next) = (unsafe { zpdesc.next() }) else {
                 break;
             };
             zpdesc = next;
@@ -321,7 +323,7 @@ impl Chain {
     /// off are held, for good. The class's lock is held, too.
     pub(super) fn split_off(&self, kept: usize) -> Option<Self> {
         let last = self.page(kept.checked_sub(1)?);
-        let tail = last.next()?;
+        let tail = self.after(last)?;
         let was = self.first.get();
         let gone = was.pages().wrapping_sub(kept);
         last.set_next(None);

@@ -146,7 +146,8 @@ impl<'g> Objects<'g> {
         if over >= self.beyond {
             return None;
         }
-        self.zpdesc = self.zpdesc.next()?;
+        // SAFETY: Slots begin on the next page, so they are not a huge object.
+        self.zpdesc = unsafe { self.zpdesc.next() }?;
         let page = addr_of(self.zpdesc.address().as_ptr());
         // The page before ended at `stop`.
         self.origin = page.wrapping_sub(self.stop.wrapping_sub(self.origin));
@@ -184,11 +185,13 @@ impl<'g> Iterator for Objects<'g> {
             // SAFETY: A header lies there, by the invariant.
             let header = unsafe { SlotHeader::at(at) };
             if let Some(handle) = header.handle() {
+                // If the slots end on this page, none crosses its end. Nor does a huge one.
+                let crosses = self.next > self.stop && !self.huge;
                 return Some(Found {
                     start: self.start_of(at),
                     header,
-                    // If the slots end on this page, none crosses its end. Nor does a huge one.
-                    split: self.next > self.stop && !self.huge && !goes_on(self.zpdesc),
+                    // SAFETY: The page is not that of a huge object if one crosses its end.
+                    split: crosses && !unsafe { goes_on(self.zpdesc) },
                     handle,
                 });
             }
@@ -197,9 +200,15 @@ impl<'g> Iterator for Objects<'g> {
 }
 
 /// The page after `zpdesc` in its chain, which there is, can be addressed with it as one range.
+///
+/// # Safety
+///
+/// Not for the page of a huge object.
 #[inline(always)]
-pub(super) fn goes_on(zpdesc: &Zpdesc) -> bool {
-    zpdesc.next().is_some_and(|next| are_adjacent(zpdesc, next))
+pub(super) unsafe fn goes_on(zpdesc: &Zpdesc) -> bool {
+    // SAFETY: Not the page of a huge object, by this function's contract.
+    let next = unsafe { zpdesc.next() };
+    next.is_some_and(|next| are_adjacent(zpdesc, next))
 }
 
 /// Bytes before the slot at `start`, in its zspage.

@@ -177,7 +177,9 @@ impl Slot<'_> {
         // What lies in a larger slot may end before.
         let first = len.min(self.header.contents().wrapping_neg() & (PAGE_SIZE - 1));
         // SAFETY: It begins on a page of ours, by the invariant.
-        let second = unsafe { Zpdesc::from_phys(self.phys()) }.next()?.address();
+        let zpdesc = unsafe { Zpdesc::from_phys(self.phys()) };
+        // SAFETY: No huge object is in two pages.
+        let second = unsafe { zpdesc.next() }?.address();
         // SAFETY: The slot goes on to the end of this page, by the invariant.
         let head = unsafe { Pieces::one(start, first) };
         // SAFETY: And from the start of the next page to its own end.

@@ -395,7 +395,8 @@ impl<Owner: Sync> Zspage<Owner> {
         let span = Span::of(PAGE_SHIFT, class, start);
         let zpdesc = self.chain.page(span.page);
         let phys = zpdesc.phys() | usize_to_u64(span.offset);
-        (phys, span.crosses && !goes_on(zpdesc))
+        // SAFETY: No huge object crosses into another page.
+        (phys, span.crosses && !unsafe { goes_on(zpdesc) })
     }
 
     /// The page before `page`, one of its own.
