@@ -7,11 +7,9 @@ use super::{
     handle::{Handle, HandleCell},
     slot::SlotHeader,
     words::FreeWord,
-    zspage::Zspage,
 };
-use crate::kapi::conv::addr_of;
 use crate::logic::{conv::u16_to_usize, header::Header, word::Word};
-use core::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU16, Ordering};
 
 /// Most spares of a class.
 const MOST: usize = 4;
@@ -19,21 +17,13 @@ const MOST: usize = 4;
 /// The words of spares whose slots were freed.
 pub(crate) type FreedSpares = [Option<FreeWord>; MOST];
 
-/// A spare.
-struct Spare {
-    /// Its handle.
-    handle: HandleCell,
-    /// The address of its zspage.
-    zspage: AtomicUsize,
-}
-
 /// The spares of a class. Written under the class's lock, read without: so all accesses are
 /// Relaxed.
 pub(crate) struct Spares {
     /// How many there are.
     len: AtomicU16,
-    /// Where they begin, the last freed last.
-    spares: [Spare; MOST],
+    /// Their handles, the last freed last.
+    handles: [HandleCell; MOST],
 }
 
 impl Spares {
@@ -41,12 +31,7 @@ impl Spares {
     pub(crate) const fn new() -> Self {
         Self {
             len: AtomicU16::new(0),
-            spares: [const {
-                Spare {
-                    handle: HandleCell::new(),
-                    zspage: AtomicUsize::new(0),
-                }
-            }; MOST],
+            handles: [const { HandleCell::new() }; MOST],
         }
     }
 
@@ -56,15 +41,14 @@ impl Spares {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// Adds an object of `zspage`; false if there is no room.
+    /// Adds an object; false if there is no room.
     #[inline(always)]
-    pub(crate) fn push<Owner>(&self, handle: Handle, zspage: &Zspage<Owner>) -> bool {
+    pub(crate) fn push(&self, handle: Handle) -> bool {
         let len = self.len();
-        let Some(spare) = self.spares.get(u16_to_usize(len)) else {
+        let Some(place) = self.handles.get(u16_to_usize(len)) else {
             return false;
         };
-        spare.handle.set(handle);
-        spare.zspage.store(addr_of(zspage), Ordering::Relaxed);
+        place.set(handle);
         self.len.store(len.wrapping_add(1), Ordering::Relaxed);
         true
     }
@@ -73,9 +57,9 @@ impl Spares {
     #[inline(always)]
     pub(crate) fn pop(&self) -> Option<Handle> {
         let len = self.len().checked_sub(1)?;
-        let spare = self.spares.get(u16_to_usize(len))?;
+        let place = self.handles.get(u16_to_usize(len))?;
         self.len.store(len, Ordering::Relaxed);
-        spare.handle.get()
+        place.get()
     }
 
     /// The slot that the word of a spare leads to has its header. If not, that was overwritten.
@@ -92,12 +76,9 @@ impl Spares {
         [(); MOST].map(|()| self.pop())
     }
 
-    /// How many are in `zspage`.
-    pub(crate) fn count_in<Owner>(&self, zspage: &Zspage<Owner>) -> u16 {
-        let spares = self.spares.iter().take(u16_to_usize(self.len()));
-        let here = addr_of(zspage);
-        spares
-            .filter(|spare| spare.zspage.load(Ordering::Relaxed) == here)
-            .fold(0, |count, _| count.wrapping_add(1))
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Handle> + '_ {
+        let handles = self.handles.iter().take(u16_to_usize(self.len()));
+        handles.filter_map(HandleCell::get)
     }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::kapi::{module, warn::warn};
 use crate::logic::{
-    conv::{low_u32, u32_to_usize, usize_to_u64},
+    conv::{low_u32, u16_to_usize, u32_to_usize, usize_to_u64},
     fullness::Group,
     word::Word,
 };
@@ -107,7 +107,7 @@ impl ClassGuard<'_> {
         zspage: &Zspage<SizeClass>,
     ) -> Option<(FreedSpares, Emptied)> {
         let slots = zspage.slots();
-        if slots.inuse() != class.spares.count_in(zspage) {
+        if u16_to_usize(slots.inuse()) != Self::spares_in(class, zspage) {
             return None;
         }
         let spares = if slots.is_empty() {

@@ -15,7 +15,10 @@ use super::{
     free::Found,
     Pool,
 };
-use crate::logic::conv::u16_to_usize;
+use crate::logic::{
+    conv::{count, u16_to_usize},
+    word::Word,
+};
 use crate::object::{
     handle::Handle,
     lists::ZspageLists,
@@ -23,6 +26,8 @@ use crate::object::{
     words::FreeWord,
     zspage::Zspage,
 };
+use crate::zpdesc_rs::Zpdesc;
+use core::ptr;
 
 impl SizeClass {
     /// How many spares there are. Without the lock: a moment ago.
@@ -61,12 +66,33 @@ impl ClassGuard<'_> {
         let keeps = self.class.lru.is_none()
             && zspage.slots().inuse() > spares.len().wrapping_add(1)
             && self.lists.is_fullest(zspage)
-            && spares.push(handle, zspage);
+            && spares.push(handle);
         if keeps {
             handle.store(object.word.with_dead());
             self.objects_changed(-1);
         }
         keeps
+    }
+
+    /// Where a spare of `class` is, which is locked. `None` if its header was overwritten: page
+    /// migration does not know it, and the page that its word leads to may be somebody else's.
+    fn find_spare(
+        class: &SizeClass,
+        handle: Handle,
+    ) -> Option<(&Zspage<SizeClass>, &Zpdesc, Word)> {
+        let word = handle.load();
+        if !Spares::is_intact(handle, word) {
+            return None;
+        }
+        let (zspage, zpdesc) = Zspage::at(class, word.phys())?;
+        Some((zspage, zpdesc, word))
+    }
+
+    /// How many spares of `class`, which is locked, are in `zspage`.
+    pub(super) fn spares_in(class: &SizeClass, zspage: &Zspage<SizeClass>) -> usize {
+        let found = class.spares.iter();
+        let found = found.filter_map(|handle| Self::find_spare(class, handle));
+        count(found.filter(|&(other, ..)| ptr::eq(other, zspage)))
     }
 
     /// Frees the slots of all spares. Their words are to be given back without the lock.
@@ -82,10 +108,8 @@ impl ClassGuard<'_> {
     pub(super) fn free_spares_of(class: &SizeClass, lists: &ZspageLists<SizeClass>) -> FreedSpares {
         class.spares.take().map(|handle| {
             let handle = handle?;
-            let word = handle.load();
-            let at = Zspage::at(class, word.phys());
-            match at.filter(|_| Spares::is_intact(handle, word)) {
-                Some((zspage, zpdesc)) => {
+            match Self::find_spare(class, handle) {
+                Some((zspage, zpdesc, word)) => {
                     let (header, start) = zspage.header_of(zpdesc, word);
                     header.set(zspage.slots().release(start));
                     lists.relist(zspage, class.geometry());
