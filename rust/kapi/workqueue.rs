@@ -19,8 +19,8 @@ use kernel::{
 
 /// Something that is done later.
 pub(crate) trait Run: Sync + 'static {
-    /// Does it. May sleep.
-    fn run(&'static self);
+    /// Does it. May sleep. `suggested` is about how often that was suggested since it last began.
+    fn run(&'static self, suggested: u32);
 }
 
 /// A piece of work: to run its target.
@@ -38,6 +38,8 @@ pub(crate) struct Work<T: Run> {
     target: AtomicPtr<T>,
     /// How many suggestions are left until it is done at once; 0 if none came since it last began.
     left: AtomicU32,
+    /// How many there will have been when none is left.
+    due: AtomicU32,
 }
 
 // SAFETY: The workqueue does its own locking; the target is `Sync`.
@@ -55,23 +57,41 @@ impl<T: Run> Work<T> {
             }),
             target: AtomicPtr::new(null_mut()),
             left: AtomicU32::new(0),
+            due: AtomicU32::new(0),
         })
     }
 
     /// Suggests that `target` should run, at next to no cost if it is going to. Any context. It
     /// does in the next tick, or after `many` suggestions; some that are made while it begins to
-    /// run may be missed.
+    /// run may be missed. Returns whether this is the first one since it last began.
     #[inline(always)]
-    pub(crate) fn suggest(&'static self, target: &'static T, many: impl FnOnce() -> NonZeroU32) {
+    pub(crate) fn suggest(
+        &'static self,
+        target: &'static T,
+        many: impl FnOnce() -> NonZeroU32,
+    ) -> bool {
         // Relaxed, and not one operation: some that come at the same time may not count. If it
         // begins to run in between, this undoes its 0: then it runs again when enough have come.
         let left = self.left.load(Ordering::Relaxed);
         if left > 1 {
             self.left.store(left.wrapping_sub(1), Ordering::Relaxed);
-        } else {
-            self.left.store(many().get(), Ordering::Relaxed);
-            self.schedule_in(target, c_ulong::from(left == 0));
+            return false;
         }
+        self.await_more(target, many().get(), c_ulong::from(left == 0));
+        left == 0
+    }
+
+    /// Has `target` run in the next tick, or after `many` suggestions.
+    pub(crate) fn run_again(&'static self, target: &'static T, many: NonZeroU32) {
+        self.await_more(target, many.get(), 1);
+    }
+
+    /// Has `target` run in `ticks` ticks, or after `many` suggestions.
+    fn await_more(&'static self, target: &'static T, many: u32, ticks: c_ulong) {
+        let due = self.due.load(Ordering::Relaxed).wrapping_add(many);
+        self.due.store(due, Ordering::Relaxed);
+        self.left.store(many, Ordering::Relaxed);
+        self.schedule_in(target, ticks);
     }
 
     /// Has `target` run soon, once. Any context.
@@ -109,15 +129,16 @@ impl<T: Run> Work<T> {
         let opaque: *const Opaque<bindings::delayed_work> = raw.cast();
         // SAFETY: By the invariant, this function is called for work items of a `Work<T>` only.
         let this = unsafe { kernel::container_of!(opaque, Self, raw) };
-        // SAFETY: It lives: dropping it waits for this function. The load pairs with the Release in
-        // `schedule_in`.
+        // SAFETY: It lives: dropping it waits for this function.
         let this = unsafe { &*this };
         // Relaxed: as in `suggest`.
-        this.left.store(0, Ordering::Relaxed);
+        let left = this.left.swap(0, Ordering::Relaxed);
+        let suggested = this.due.swap(0, Ordering::Relaxed).saturating_sub(left);
+        // Pairs with the Release in `schedule_in`.
         let target = this.target.load(Ordering::Acquire);
         if let Some(target) = NonNull::new(target) {
             // SAFETY: It came from a `&'static T`.
-            unsafe { target.as_ref() }.run();
+            unsafe { target.as_ref() }.run(suggested);
         }
     }
 }

@@ -12,26 +12,31 @@ use crate::logic::{conv::u16_to_usize, header::Header, word::Word};
 use core::sync::atomic::{AtomicU16, Ordering};
 
 /// Most spares of a class.
-const MOST: usize = 4;
+const MOST: u16 = 4;
+/// The same, as a length.
+const PLACES: usize = u16_to_usize(MOST);
 
 /// The words of spares whose slots were freed.
-pub(crate) type FreedSpares = [Option<FreeWord>; MOST];
+pub(crate) type FreedSpares = [Option<FreeWord>; PLACES];
 
 /// The spares of a class. Written under the class's lock, read without: so all accesses are
 /// Relaxed.
 pub(crate) struct Spares {
     /// How many there are.
     len: AtomicU16,
+    /// How many there may be: [`MOST`], or none.
+    most: AtomicU16,
     /// Their handles, the last freed last.
-    handles: [HandleCell; MOST],
+    handles: [HandleCell; PLACES],
 }
 
 impl Spares {
-    /// None yet.
-    pub(crate) const fn new() -> Self {
+    /// None yet. There can only be some if they are `open`.
+    pub(crate) const fn new(open: bool) -> Self {
         Self {
             len: AtomicU16::new(0),
-            handles: [const { HandleCell::new() }; MOST],
+            most: AtomicU16::new(Self::most(open)),
+            handles: [const { HandleCell::new() }; PLACES],
         }
     }
 
@@ -41,11 +46,35 @@ impl Spares {
         self.len.load(Ordering::Relaxed)
     }
 
+    /// There can be none.
+    #[inline(always)]
+    pub(crate) fn are_closed(&self) -> bool {
+        self.most.load(Ordering::Relaxed) == 0
+    }
+
+    /// From now on there can be some, or none. There are none now.
+    pub(crate) fn set_open(&self, open: bool) {
+        self.most.store(Self::most(open), Ordering::Relaxed);
+    }
+
+    /// How many there may be.
+    const fn most(open: bool) -> u16 {
+        if open {
+            MOST
+        } else {
+            0
+        }
+    }
+
     /// Adds an object; false if there is no room.
     #[inline(always)]
     pub(crate) fn push(&self, handle: Handle) -> bool {
         let len = self.len();
-        let Some(place) = self.handles.get(u16_to_usize(len)) else {
+        if len >= self.most.load(Ordering::Relaxed) {
+            return false;
+        }
+        // It is below: so nothing is asked.
+        let Some(place) = self.handles.get(u16_to_usize(len) % PLACES) else {
             return false;
         };
         place.set(handle);
@@ -72,8 +101,8 @@ impl Spares {
     }
 
     /// Takes all of them.
-    pub(crate) fn take(&self) -> [Option<Handle>; MOST] {
-        [(); MOST].map(|()| self.pop())
+    pub(crate) fn take(&self) -> [Option<Handle>; PLACES] {
+        [(); PLACES].map(|()| self.pop())
     }
 
     /// All of them.

@@ -86,8 +86,8 @@ impl SizeClass {
         pin_init!(Self {
             geometry,
             blank: Word::live(0, number, geometry.is_huge(), false),
+            spares: Spares::new(lru.is_none()),
             lru,
-            spares: Spares::new(),
             inuse: AtomicUsize::new(0),
             zspages: AtomicUsize::new(0),
             missing_slots: AtomicU16::new(0),
@@ -142,6 +142,11 @@ impl SizeClass {
         sparse_below.saturating_sub(self.inuse.load(Ordering::Relaxed))
     }
 
+    /// Its objects. Without the lock: a moment ago.
+    pub(super) fn objects(&self) -> usize {
+        self.inuse.load(Ordering::Relaxed)
+    }
+
     /// Its zspages and objects. Without the lock: they may be from different moments.
     pub(crate) fn count(&self) -> ClassCount {
         ClassCount {
@@ -152,6 +157,14 @@ impl SizeClass {
                 slots: usize::from(self.missing_slots.load(Ordering::Relaxed)),
             },
         }
+    }
+
+    /// Its objects are being freed, and next to none allocated: it has no spares, and zspages that
+    /// frees have emptied are left to the worker. Written under the lock.
+    ///
+    /// Never if it has an order of use, in which no zspage must be found empty.
+    pub(super) fn is_draining(&self) -> bool {
+        self.lru.is_none() && self.spares.are_closed()
     }
 
     /// Pages that its zspages lack: one zspage does, if any. Without the lock: true a moment ago.

@@ -130,6 +130,7 @@ impl Pool {
         // Larger slots first: what they have left over takes objects of the next classes.
         for (number, class) in self.classes().iter().enumerate() {
             let left = |pages| target.saturating_sub(pages);
+            pages = pages.saturating_add(self.reap_early(class));
             pages = pages.saturating_add(self.compact_class(class, left(pages)));
             pages = pages.saturating_add(self.promote(number, left(pages)));
             if pages >= target {
@@ -194,7 +195,11 @@ impl Pool {
         if core::mem::take(&mut emptied.locked) {
             self.keeper.schedule(self);
         }
-        let zspages = &mut emptied.zspages;
+        self.close_zspages(&mut emptied.zspages)
+    }
+
+    /// Frees zspages that have left their classes' lists. Returns their pages.
+    pub(super) fn close_zspages(&self, zspages: &mut DoomedZspages<SizeClass>) -> usize {
         let pages = zspages.pages();
         if pages != 0 {
             self.pages_gone(pages);

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::kapi::{module, warn::warn};
 use crate::logic::{
-    conv::{low_u32, u16_to_usize, u32_to_usize, usize_to_u64},
+    conv::{u16_to_usize, u32_to_usize},
     fullness::Group,
     word::Word,
 };
@@ -16,7 +16,6 @@ use crate::object::{
     handle::Handle, lists::ZspageLists, spares::FreedSpares, words::FreeWord, zspage::Zspage,
 };
 use crate::zpdesc_rs::Zpdesc;
-use core::num::NonZeroU32;
 use kernel::{c_str, prelude::*};
 
 /// Why an object was not freed. Nothing was changed. All but the last are a caller's misuse of a
@@ -38,9 +37,9 @@ pub(super) enum Kept {
 pub(super) enum Freed {
     /// The word that was its handle.
     Object(FreeWord),
-    /// The same, and its zspage: it was the last object. With the words of spares, if there were
-    /// some in it.
-    Last(FreeWord, FreedSpares, Emptied),
+    /// The same, with the words of spares that were freed, too; and its zspage, if nothing is left
+    /// in that.
+    More(FreeWord, FreedSpares, Option<Emptied>),
     /// Nothing: reclaim will see to it.
     Deferred,
 }
@@ -76,7 +75,7 @@ impl ClassGuard<'_> {
 
     /// Frees an object.
     #[inline(always)]
-    pub(super) fn free(&self, object: &Found<'_>) -> Freed {
+    fn free(&self, object: &Found<'_>) -> Freed {
         let Found { handle, zspage, .. } = *object;
         let (header, start) = zspage.header_of(object.zpdesc, object.word);
         if zspage.is_under_reclaim() {
@@ -87,9 +86,13 @@ impl ClassGuard<'_> {
         let slots = zspage.slots();
         // Seldom: it may have nothing but spares.
         if slots.inuse() <= self.class.spares.len() {
-            let removed = Self::remove_emptied(self.class, &self.lists, zspage);
-            if let Some((spares, emptied)) = removed {
-                return Freed::Last(word, spares, emptied);
+            let rest = Self::freed_last(self.class, &self.lists, zspage);
+            match rest {
+                None => (),
+                Some((None, None)) => return Freed::Object(word),
+                Some((spares, emptied)) => {
+                    return Freed::More(word, spares.unwrap_or_default(), emptied)
+                }
             }
         }
         let group = Group::of_partial(slots.taken(), self.class.geometry());
@@ -97,25 +100,28 @@ impl ClassGuard<'_> {
         Freed::Object(word)
     }
 
-    /// Takes a zspage off the lists if it has no objects. If it has spares, all of the class are
-    /// freed: then these are their words.
+    /// What is left to do when an object was freed and its zspage may have nothing but spares. None
+    /// if it has others: then its list may have to change.
     #[cold]
     #[inline(never)]
-    fn remove_emptied(
+    fn freed_last(
         class: &SizeClass,
         lists: &ZspageLists<SizeClass>,
         zspage: &Zspage<SizeClass>,
-    ) -> Option<(FreedSpares, Emptied)> {
+    ) -> Option<(Option<FreedSpares>, Option<Emptied>)> {
         let slots = zspage.slots();
-        if u16_to_usize(slots.inuse()) != Self::spares_in(class, zspage) {
-            return None;
-        }
         let spares = if slots.is_empty() {
-            FreedSpares::default()
+            None
+        } else if u16_to_usize(slots.inuse()) == Self::spares_in(class, zspage) {
+            Some(Self::free_spares_of(class, lists))
         } else {
-            Self::free_spares_of(class, lists)
+            return None;
         };
-        Some((spares, Self::remove_from(class, lists, zspage)))
+        if class.is_draining() {
+            lists.relist(zspage, class.geometry());
+            return Some((spares, None));
+        }
+        Some((spares, Some(Self::remove_from(class, lists, zspage))))
     }
 
     /// Why an object with this word cannot be freed.
@@ -161,25 +167,17 @@ impl Pool {
                     drop(guard);
                     self.shared.words.free(word);
                 }
-                Freed::Last(word, spares, emptied) => {
+                Freed::More(word, spares, emptied) => {
                     drop(guard);
-                    self.freed_last(word, spares, emptied);
+                    self.freed_more(word, spares, emptied);
                 }
                 Freed::Deferred => return Ok(()),
             }
         }
         if class.is_sparse() && module::background_compaction() {
-            self.keeper.suggest(self, || self.many_frees());
+            self.suggest_tidying();
         }
         Ok(())
-    }
-
-    /// After so many frees in sparse classes the worker does not wait for its tick: one for sixteen
-    /// pages, about forty objects, so that what compaction costs does not depend on the size of the
-    /// pool.
-    fn many_frees(&self) -> NonZeroU32 {
-        let part = self.total_pages().wrapping_shr(4).max(64);
-        NonZeroU32::new(low_u32(usize_to_u64(part))).unwrap_or(NonZeroU32::MIN)
     }
 
     /// Frees an object that has moved to another class, or reports a caller's bug.
@@ -196,13 +194,15 @@ impl Pool {
         Self::misused(kept);
     }
 
-    /// Gives back the word of a zspage's last object, and what was left of the zspage.
+    /// Gives back the words of an object and of spares, and what was left of the zspage.
     #[cold]
     #[inline(never)]
-    fn freed_last(&'static self, word: FreeWord, spares: FreedSpares, emptied: Emptied) {
+    fn freed_more(&'static self, word: FreeWord, spares: FreedSpares, emptied: Option<Emptied>) {
         self.shared.words.free(word);
         self.spares_freed(spares);
-        self.dispose(emptied);
+        if let Some(emptied) = emptied {
+            self.dispose(emptied);
+        }
     }
 
     /// Reports a caller's bug.

@@ -46,6 +46,8 @@ pub(crate) struct Pool {
     classes: PinnedSlice<SizeClass>,
     /// Pages of all zspages. Changed when pages come or go, never per object.
     pages: AtomicUsize,
+    /// Objects, when they were counted last.
+    objects_before: AtomicUsize,
     /// Pages that compaction has given back so far, when it was asked for.
     pages_compacted: AtomicUsize,
     /// Pages that the background has given back so far.
@@ -79,6 +81,7 @@ impl Pool {
         try_pin_init!(Self {
             classes: Self::new_classes(shared, lru.as_ref())?,
             pages: AtomicUsize::new(0),
+            objects_before: AtomicUsize::new(0),
             pages_compacted: AtomicUsize::new(0),
             pages_tidied: AtomicUsize::new(0),
             objects_promoted: AtomicUsize::new(0),

@@ -56,15 +56,14 @@ impl SizeClass {
 }
 
 impl ClassGuard<'_> {
-    /// Makes an object that is freed a spare: unless there is no room for it, other zspages are to
-    /// be filled first, nothing but spares would be left in this one, or the pool has an order of
-    /// use.
+    /// Makes an object that is freed a spare: unless there is no room for it, because there are
+    /// enough, or the class is [draining](SizeClass::is_draining) or has an order of use; or other
+    /// zspages are to be filled first, or nothing but spares would be left in this one.
     #[inline(always)]
     pub(super) fn keep(&self, object: &Found<'_>) -> bool {
         let Found { handle, zspage, .. } = *object;
         let spares = &self.class.spares;
-        let keeps = self.class.lru.is_none()
-            && zspage.slots().inuse() > spares.len().wrapping_add(1)
+        let keeps = zspage.slots().inuse() > spares.len().wrapping_add(1)
             && self.lists.is_fullest(zspage)
             && spares.push(handle);
         if keeps {

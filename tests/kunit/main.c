@@ -11,7 +11,7 @@ unsigned int zsrs_storm_s;
 module_param_named(storm_s, zsrs_storm_s, uint, 0444);
 MODULE_PARM_DESC(storm_s, "Least seconds that the stress tests run, reclaim's a quarter as long (0: until their operations are done)");
 
-kunit_test_suites(&zsrs_api_suite, &zsrs_compact_suite, &zsrs_failure_suite,
+kunit_test_suites(&zsrs_api_suite, &zsrs_compact_suite, &zsrs_drain_suite, &zsrs_failure_suite,
 		  &zsrs_migrate_suite, &zsrs_reclaim_suite, &zsrs_spare_suite, &zsrs_stress_suite);
 
 MODULE_LICENSE("GPL");

@@ -7,6 +7,7 @@
 
 extern struct kunit_suite zsrs_api_suite;
 extern struct kunit_suite zsrs_compact_suite;
+extern struct kunit_suite zsrs_drain_suite;
 extern struct kunit_suite zsrs_failure_suite;
 extern struct kunit_suite zsrs_migrate_suite;
 extern struct kunit_suite zsrs_reclaim_suite;
