@@ -142,7 +142,7 @@ impl Run for Pool {
             }
         }
         if draining {
-            self.keeper.run_again(self, self.many_frees());
+            self.keeper.run_in_a_tick(self);
         }
     }
 }
