@@ -201,6 +201,32 @@ static bool write_to(const char *path, const char *text)
 
 #define BACKGROUND "/sys/module/zsmalloc_rs/parameters/background_compaction"
 
+/*
+ * Takes the free pages that this CPU has at hand: where compaction's pages go,
+ * and what that costs, shall not depend on what was freed before.
+ */
+static void take_pages_at_hand(struct list_head *pages)
+{
+	enum { MORE_THAN_IT_HAS = SZ_64M / PAGE_SIZE };
+	unsigned int i;
+
+	for (i = 0; i < MORE_THAN_IT_HAS; i++) {
+		struct page *page = alloc_page(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
+
+		if (!page)
+			return;
+		list_add(&page->lru, pages);
+	}
+}
+
+static void give_back(struct list_head *pages)
+{
+	struct page *page, *next;
+
+	list_for_each_entry_safe(page, next, pages, lru)
+		__free_page(page);
+}
+
 /* Half of all objects is freed; then the pool is compacted. */
 static int measure_compaction(struct set *set, const char *name)
 {
@@ -209,6 +235,7 @@ static int measure_compaction(struct set *set, const char *name)
 	unsigned long pages, before, returned;
 	unsigned int i, moved = 0;
 	u64 start, cost, bytes = 0;
+	LIST_HEAD(at_hand);
 
 	if (!places)
 		return -ENOMEM;
@@ -218,6 +245,7 @@ static int measure_compaction(struct set *set, const char *name)
 	for (i = 0; i < set->count; i++)
 		places[i] = set->objects[i].handle ? place(&set->objects[i]) : 0;
 	before = bench_total_pages(set->pool);
+	take_pages_at_hand(&at_hand);
 	if (marked)
 		mark_begin();
 	start = rdtsc();
@@ -225,6 +253,7 @@ static int measure_compaction(struct set *set, const char *name)
 	cost = rdtsc() - start;
 	if (marked)
 		mark_end();
+	give_back(&at_hand);
 	write_to(BACKGROUND, "Y");
 	pages = bench_total_pages(set->pool);
 	for (i = 0; i < set->count; i++)
