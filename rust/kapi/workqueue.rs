@@ -81,9 +81,9 @@ impl<T: Run> Work<T> {
         left == 0
     }
 
-    /// Has `target` run in the next tick, however often that is suggested.
-    pub(crate) fn run_in_a_tick(&'static self, target: &'static T) {
-        self.await_more(target, u32::MAX, 1);
+    /// Has `target` run in the next tick, or after `many` suggestions.
+    pub(crate) fn run_in_a_tick(&'static self, target: &'static T, many: NonZeroU32) {
+        self.await_more(target, many.get(), 1);
     }
 
     /// Has `target` run in `ticks` ticks, or after `many` suggestions.

@@ -30,6 +30,13 @@ const PART: usize = 256;
 /// See [`PART`].
 const FEW: usize = 32;
 
+/// After so many frees in sparse classes the worker does not wait for its tick. It is a part of the
+/// pool's pages, each of which has about two objects and a half, so that what the worker costs does
+/// not depend on the size of the pool.
+fn many_frees(pages: usize) -> NonZeroU32 {
+    NonZeroU32::new(low_u32(usize_to_u64(pages.max(64)))).unwrap_or(NonZeroU32::MIN)
+}
+
 impl Pool {
     /// Frees a zspage that has left its class's lists.
     pub(super) fn close_zspage(&self, zspage: Doomed<SizeClass>) {
@@ -97,17 +104,12 @@ impl Pool {
     /// Suggests that the worker should look at classes that are sparse, after a free.
     #[inline(always)]
     pub(super) fn suggest_tidying(&'static self) {
-        if self.keeper.suggest(self, || self.many_frees()) {
+        if self
+            .keeper
+            .suggest(self, || many_frees(self.total_pages() / 16))
+        {
             self.count_objects();
         }
-    }
-
-    /// After so many frees in sparse classes the worker does not wait for its tick: one for sixteen
-    /// pages, about forty objects, so that what compaction costs does not depend on the size of the
-    /// pool.
-    fn many_frees(&self) -> NonZeroU32 {
-        let part = self.total_pages().wrapping_shr(4).max(64);
-        NonZeroU32::new(low_u32(usize_to_u64(part))).unwrap_or(NonZeroU32::MIN)
     }
 
     /// Counts the objects. Returns how many there are, and were when they were counted last. An
@@ -142,7 +144,9 @@ impl Run for Pool {
             }
         }
         if draining {
-            self.keeper.run_in_a_tick(self);
+            // Rarely before its tick. But a bound: a suggestion may outlive the end of the draining.
+            self.keeper
+                .run_in_a_tick(self, many_frees(self.total_pages()));
         }
     }
 }
