@@ -40,8 +40,8 @@ SIDES = ("ours", "c")
 OBJECTS = 40_000
 POPULATIONS = (5_000, 40_000, 150_000)
 # Which memory of the host a VM or a process gets decides about more than a run does.
-THREAD_BOOTS = 5
-THREAD_RUNS = 9
+THREAD_BOOTS = 9
+THREAD_RUNS = 5
 NATIVE_BOOTS = 5
 NATIVE_RUNS = 5
 # For Python 3.11 and later.
