@@ -2,8 +2,8 @@
 
 //! Page descriptors and the memory that they stand for (`<asm-generic/memory_model.h>`).
 //!
-//! With VMEMMAP the descriptors are an array, and all of this is arithmetic on its start. Without,
-//! the C side knows.
+//! With VMEMMAP or FLATMEM the descriptors are an array, and all of this is arithmetic on its start.
+//! Else the C side knows.
 
 use super::bindings;
 use crate::logic::word::PHYS_BITS;
@@ -18,7 +18,7 @@ const _: () = assert!(
 );
 
 /// The array.
-#[cfg(CONFIG_SPARSEMEM_VMEMMAP)]
+#[cfg(any(CONFIG_SPARSEMEM_VMEMMAP, CONFIG_FLATMEM))]
 mod model {
     use super::{bindings, PAGE_SHIFT, PAGE_SIZE};
     use crate::kapi::conv::{addr_of, ptr_at};
@@ -32,7 +32,7 @@ mod model {
 
     /// Works out where the array of descriptors begins. Once, before anything else here is used.
     pub(crate) fn init() {
-        // SAFETY: With VMEMMAP this is address arithmetic.
+        // SAFETY: With either model this is address arithmetic.
         let first = unsafe { bindings::pfn_to_page(0) };
         // Relaxed: only this module's callers read it, and module init is ordered before them.
         BASE.store(addr_of(first), Ordering::Relaxed);
@@ -87,7 +87,7 @@ mod model {
 }
 
 /// The C side.
-#[cfg(not(CONFIG_SPARSEMEM_VMEMMAP))]
+#[cfg(not(any(CONFIG_SPARSEMEM_VMEMMAP, CONFIG_FLATMEM)))]
 mod model {
     use super::{bindings, PAGE_SHIFT};
 
