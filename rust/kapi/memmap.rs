@@ -2,8 +2,8 @@
 
 //! Page descriptors and the memory that they stand for (`<asm-generic/memory_model.h>`).
 //!
-//! With VMEMMAP or FLATMEM the descriptors are an array, and all of this is arithmetic on its start.
-//! Else the C side knows.
+//! With VMEMMAP or FLATMEM the descriptors are an array, and all of this is arithmetic on its
+//! start. Else the C side knows.
 
 use super::bindings;
 use crate::logic::word::PHYS_BITS;

@@ -82,17 +82,13 @@ impl ClassGuard<'_> {
             Self::defer_free(zspage, header, handle, object.word);
             return Freed::Deferred;
         }
-        let word = self.release(zspage, header, start, handle);
+        let mut word = self.release(zspage, header, start, handle);
         let slots = zspage.slots();
         // Seldom: it may have nothing but spares.
         if slots.inuse() <= self.class.spares.len() {
-            let rest = Self::freed_last(self.class, &self.lists, zspage);
-            match rest {
-                None => (),
-                Some((None, None)) => return Freed::Object(word),
-                Some((spares, emptied)) => {
-                    return Freed::More(word, spares.unwrap_or_default(), emptied)
-                }
+            match Self::freed_last(self.class, &self.lists, zspage, word) {
+                Ok(freed) => return freed,
+                Err(back) => word = back,
             }
         }
         let group = Group::of_partial(slots.taken(), self.class.geometry());
@@ -100,28 +96,35 @@ impl ClassGuard<'_> {
         Freed::Object(word)
     }
 
-    /// What is left to do when an object was freed and its zspage may have nothing but spares. None
-    /// if it has others: then its list may have to change.
+    /// What is left over if the object freed was the last of its zspage that is no spare; else
+    /// gives the word back: then the zspage's list may have to change.
     #[cold]
     #[inline(never)]
     fn freed_last(
         class: &SizeClass,
         lists: &ZspageLists<SizeClass>,
         zspage: &Zspage<SizeClass>,
-    ) -> Option<(Option<FreedSpares>, Option<Emptied>)> {
+        word: FreeWord,
+    ) -> Result<Freed, FreeWord> {
         let slots = zspage.slots();
         let spares = if slots.is_empty() {
             None
         } else if u16_to_usize(slots.inuse()) == Self::spares_in(class, zspage) {
             Some(Self::free_spares_of(class, lists))
         } else {
-            return None;
+            return Err(word);
         };
-        if class.is_draining() {
+        let emptied = if class.is_draining() {
             lists.relist(zspage, class.geometry());
-            return Some((spares, None));
-        }
-        Some((spares, Some(Self::remove_from(class, lists, zspage))))
+            None
+        } else {
+            Some(Self::remove_from(class, lists, zspage))
+        };
+        Ok(if spares.is_some() || emptied.is_some() {
+            Freed::More(word, spares.unwrap_or_default(), emptied)
+        } else {
+            Freed::Object(word)
+        })
     }
 
     /// Why an object with this word cannot be freed.

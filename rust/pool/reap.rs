@@ -144,7 +144,7 @@ impl Run for Pool {
             }
         }
         if draining {
-            // Rarely before its tick. But a bound: a suggestion may outlive the end of the draining.
+            // Rarely before its tick. But a bound: a suggestion may outlive the draining.
             self.keeper
                 .run_in_a_tick(self, many_frees(self.total_pages()));
         }
