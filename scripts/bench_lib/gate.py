@@ -10,8 +10,8 @@ an operation may cost, and none to how much faster it is. Memory likewise, all o
 5,000 objects, where a few pages more show. What draining costs the whole machine, workers
 too, hangs on when these run: it may not be more than it costs C.
 
-All is measured after each of three boots, and the median of these is what counts: a
-timer or a worker now and then falls into what is measured, in about one boot of ten.
+All is measured after each of three boots, and the median of these is what counts: now
+and then a timer or a worker falls into what is measured.
 """
 
 from __future__ import annotations
